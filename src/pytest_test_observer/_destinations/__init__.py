@@ -1,0 +1,64 @@
+"""Where batches go: the Protocol every destination answers to, and what a send can end in."""
+
+from __future__ import annotations
+
+import enum
+from typing import NamedTuple, Protocol
+
+__all__ = ["Answer", "Batch", "Destination", "Reply"]
+
+
+class Batch(NamedTuple):
+    """A sealed piece of a journal: only ever sent as these bytes, under this token.
+
+    ``table`` is a key of ``_columns.TABLES``; ``data`` holds ``rows`` lines of JSON, each an object whose keys are
+    columns of that table; ``token`` is the same for the same bytes and for no others.
+    """
+
+    table: str
+    data: bytes
+    rows: int
+    token: str
+
+
+class Answer(enum.Enum):
+    """What became of a batch."""
+
+    TAKEN = "taken"
+    REFUSED = "refused"
+    """Certainly not stored, and the rows themselves are why: sending the same again would fail again."""
+    UNAVAILABLE = "unavailable"
+    """Certainly not stored; the destination is why (refused connection, wrong password, other schema)."""
+    IN_DOUBT = "in doubt"
+    """Perhaps stored (time-out, reset after sending): only the same bytes under the same token may follow."""
+
+
+class Reply(NamedTuple):
+    """An answer with its cause, as a sentence for people: names what to change, holds no secret."""
+
+    answer: Answer
+    message: str = ""
+    fatal: bool = False
+    """Trying again before somebody changes something is of no use (wrong password, schema conflict)."""
+
+
+class Destination(Protocol):
+    """A place that stores batches. Not safe for use by two threads at a time."""
+
+    label: str
+    """How messages name this destination; no credentials."""
+
+    def prepare(self) -> Reply:
+        """Connect and make sure the tables are as documented. TAKEN when ready; may be called again."""
+
+    def send(self, batch: Batch) -> Reply:
+        """Store one batch."""
+
+    def absent(self, batch: Batch) -> list[bytes] | None:
+        """Return the lines of ``batch`` that are not stored yet; None if that cannot be asked here."""
+
+    def notes(self) -> list[str]:
+        """Return sentences the user should read once although everything was stored; empties the list."""
+
+    def close(self) -> None:
+        """Release connections (and the embedded engine, so that other processes can open it)."""

@@ -1,0 +1,114 @@
+"""The facts that a result consists of, in plain data.
+
+Everything downstream (row, span, counts) is derived from these; nothing here knows pytest or a server.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+NS_PER_MS = 1_000_000
+NS_PER_S = 1_000_000_000
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One call of ``record_event``.
+
+    ``time_ns`` is nanoseconds since the epoch, ``seq`` counts from 0 within the attempt.
+    """
+
+    time_ns: int
+    seq: int
+    name: str
+    payload: dict[str, str]
+
+
+class AllureMeta(msgspec.Struct, frozen=True):
+    """What allure-pytest knows of a test; ``links`` are (type, url, name)."""
+
+    id: str = ""
+    title: str = ""
+    severity: str = ""
+    labels: dict[str, list[str]] = {}
+    links: list[tuple[str, str, str]] = []
+
+
+class Context(msgspec.Struct, frozen=True):
+    """Where a run happens: what every row of the run has in common.
+
+    ``resource`` holds the attributes of ``OTEL_RESOURCE_ATTRIBUTES`` as given and what has no column of its own.
+    """
+
+    run_id: str = ""
+    ci_provider: str = "local"
+    ci_run_id: str = ""
+    ci_job: str = ""
+    ci_attempt: int = 0
+    ci_url: str = ""
+    git_commit: str = ""
+    git_branch: str = ""
+    change_id: str = ""
+    repository: str = ""
+    service: str = ""
+    variant: str = ""
+    resource: dict[str, str] = {}
+
+
+class TestRecord(msgspec.Struct, frozen=True):
+    """One attempt of one test: the one fact behind the row and the span.
+
+    Times are integer nanoseconds since the epoch, durations are seconds. ``duration`` is the call phase's, or that
+    of the phase in ``when_phase`` where call did not run. Strings hold no lone surrogates, maps have sorted keys.
+    """
+
+    __test__ = False  # the name is the field's, but it is no test class
+
+    nodeid: str
+    attempt: int
+    worker_id: str
+    start_ns: int
+    end_ns: int
+    status: str
+    outcome: str
+    when_phase: str
+    duration: float
+    trace_id: str
+    span_id: str
+    parent_span_id: str
+    flaky: bool = False
+    setup_duration: float = 0.0
+    call_duration: float = 0.0
+    teardown_duration: float = 0.0
+    markers: list[str] = []
+    file: str = ""
+    line: int = 0
+    function: str = ""
+    error_type: str = ""
+    error_message: str = ""
+    error_stacktrace: str = ""
+    allure: AllureMeta = AllureMeta()
+    attributes: dict[str, str] = {}
+    events: list[Event] = []
+
+
+class RunRecord(msgspec.Struct, frozen=True):
+    """One session of pytest. Counts are of tests by their last attempt; ``reruns`` counts repeated attempts."""
+
+    start_ns: int
+    end_ns: int
+    status: str
+    exit_status: int
+    trace_id: str
+    span_id: str
+    collected: int = 0
+    deselected: int = 0
+    not_run: int = 0
+    partial: bool = False
+    passed: int = 0
+    failed: int = 0
+    broken: int = 0
+    skipped: int = 0
+    flaky: int = 0
+    reruns: int = 0
+    workers: int = 0
+    attributes: dict[str, str] = {}
