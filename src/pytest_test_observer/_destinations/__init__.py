@@ -5,14 +5,14 @@ from __future__ import annotations
 import enum
 from typing import NamedTuple, Protocol
 
-__all__ = ["Answer", "Batch", "Destination", "Reply"]
+__all__ = ["Answer", "Batch", "Destination", "Reply", "Unanswered"]
 
 
 class Batch(NamedTuple):
     """A sealed piece of a journal: only ever sent as these bytes, under this token.
 
-    ``table`` is a key of ``_columns.TABLES``; ``data`` holds ``rows`` lines of JSON, each an object whose keys are
-    columns of that table; ``token`` is the same for the same bytes and for no others.
+    ``table`` is a key of ``_columns.TABLES``; ``data`` holds ``rows`` lines of JSON, each an object whose
+    keys are columns of that table; ``token`` is the same for the same bytes and for no others.
     """
 
     table: str
@@ -42,6 +42,14 @@ class Reply(NamedTuple):
     """Trying again before somebody changes something is of no use (wrong password, schema conflict)."""
 
 
+class Unanswered(Exception):  # noqa: N818 (a question without an answer)
+    """The destination can be asked what it has, but not now; ``reply`` says why."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(reply.message)
+        self.reply = reply
+
+
 class Destination(Protocol):
     """A place that stores batches. Not safe for use by two threads at a time."""
 
@@ -55,7 +63,11 @@ class Destination(Protocol):
         """Store one batch."""
 
     def absent(self, batch: Batch) -> list[bytes] | None:
-        """Return the lines of ``batch`` that are not stored yet; None if that cannot be asked here."""
+        """Return the lines of ``batch`` that are not stored yet; None if that cannot be asked here.
+
+        Raises ``Unanswered`` when it can be asked in principle but not now: then nothing must be sent, or
+        rows could be stored twice.
+        """
 
     def notes(self) -> list[str]:
         """Return sentences the user should read once although everything was stored; empties the list."""

@@ -1,0 +1,129 @@
+"""What an error of ClickHouse means for a batch: one table from error codes to answers and sentences."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from pytest_test_observer._destinations import Answer, Reply
+
+__all__ = ["ACCESS_DENIED", "error_code", "reply_to", "shorten", "without_secrets"]
+
+ACCESS_DENIED = 497
+MESSAGE_LIMIT = 300
+# Where a row cannot be read the server quotes it; the beginning tells which value it was.
+SAID_LIMIT = 200
+_CODE = re.compile(r"\bCode:\s*(\d+)")
+_GRANT = re.compile(r"grant (.+? ON [^\s,;]+)")
+# What ClickHouse adds for its developers, and clickhouse-connect for debugging.
+_TRAILER = re.compile(
+    r"[\s:.]*(?:\(version |\([A-Z_]+\)|\(in file/uri|Stack trace:|\(for url |While executing).*", re.DOTALL
+)
+
+
+class Meaning(NamedTuple):
+    """An answer with its sentence; ``{server}`` is what the server said, ``{grant}`` the missing right."""
+
+    answer: Answer
+    sentence: str
+    fatal: bool = False
+
+
+def _table(*rows: tuple[tuple[int, ...], Meaning]) -> dict[int, Meaning]:
+    return {code: meaning for codes, meaning in rows for code in codes}
+
+
+_UNAVAILABLE, _REFUSED, _IN_DOUBT = Answer.UNAVAILABLE, Answer.REFUSED, Answer.IN_DOUBT
+
+# Codes are those of ClickHouse's src/Common/ErrorCodes.cpp.
+_MEANINGS = _table(
+    (
+        (192, 193, 194, 516),
+        Meaning(_UNAVAILABLE, "user or password is wrong: check --ch-user and --ch-password", fatal=True),
+    ),
+    ((195,), Meaning(_UNAVAILABLE, "this address may not connect as that user: {server}", fatal=True)),
+    (
+        (ACCESS_DENIED,),
+        Meaning(_UNAVAILABLE, "the user lacks a right: GRANT {grant} TO the user of --ch-user", fatal=True),
+    ),
+    ((81,), Meaning(_UNAVAILABLE, "the database does not exist: create it or change --ch-db", fatal=True)),
+    ((60,), Meaning(_UNAVAILABLE, "the table is gone: {server}")),
+    ((16, 47), Meaning(_UNAVAILABLE, "the table was changed meanwhile: {server}")),
+    (
+        (164,),
+        Meaning(
+            _UNAVAILABLE, "the user of --ch-user is read-only (setting readonly): use another", fatal=True
+        ),
+    ),
+    (
+        (115, 452),
+        Meaning(_UNAVAILABLE, "the server does not accept a setting: {server}", fatal=True),
+    ),
+    ((170, 701), Meaning(_UNAVAILABLE, "the cluster does not exist: check --ch-cluster", fatal=True)),
+    ((241,), Meaning(_UNAVAILABLE, "the server is out of memory: {server}")),
+    ((75, 243), Meaning(_UNAVAILABLE, "the server's disk is full: {server}")),
+    ((252,), Meaning(_UNAVAILABLE, "the server cannot merge as fast as rows arrive: {server}")),
+    ((202,), Meaning(_UNAVAILABLE, "the server is busy: {server}")),
+    ((201, 290), Meaning(_UNAVAILABLE, "the quota or limit of the user is used up: {server}")),
+    ((242, 517), Meaning(_UNAVAILABLE, "the table cannot be changed now: {server}")),
+    # The server gave up on its own: a part may be written by then.
+    ((159, 160, 209, 210, 319, 394, 999), Meaning(_IN_DOUBT, "the server gave up: {server}")),
+    (
+        (6, 26, 27, 33, 38, 41, 43, 53, 69, 70, 72, 117, 130, 131, 349, 467, 469, 632),
+        Meaning(_REFUSED, "the server cannot read a row: {server}"),
+    ),
+)
+_UNKNOWN = Meaning(_IN_DOUBT, "{server}")
+
+# Where the text tells more than the code.
+_TEXTS = (
+    # The rows are in the table by now, or are not, depending on version and engine.
+    (
+        "while pushing to view",
+        Meaning(_IN_DOUBT, "a materialized view on the table fails: {server}", fatal=True),
+    ),
+    # The same code as too many parts, but waiting does not help: fewer rows do.
+    ("Too many partitions", Meaning(_REFUSED, "the rows are of too many months: {server}")),
+    ("No space left on device", Meaning(_UNAVAILABLE, "the disk is full: {server}")),
+)
+
+
+def reply_to(error: Exception) -> Reply:
+    """Translate an error that a server or the embedded engine gave as its answer."""
+    text = str(error)
+    code = error_code(error)
+    meaning = next((meaning for part, meaning in _TEXTS if part in text), None)
+    meaning = meaning or _MEANINGS.get(code or 0, _UNKNOWN)
+    said = _said(text)
+    grant = _GRANT.search(said)
+    sentence = meaning.sentence.format(server=said, grant=grant[1] if grant else "the needed rights")
+    return Reply(meaning.answer, shorten(sentence), meaning.fatal)
+
+
+def error_code(error: Exception) -> int | None:
+    """ClickHouse's code of an error; None when it did not come from ClickHouse."""
+    code = getattr(error, "code", None)  # clickhouse-connect has it since 1.0
+    if isinstance(code, int):
+        return code
+    match = _CODE.search(str(error))
+    return int(match[1]) if match else None
+
+
+def shorten(text: str, limit: int = MESSAGE_LIMIT) -> str:
+    """Make one line of at most ``limit`` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def without_secrets(text: str, secrets: tuple[str, ...]) -> str:
+    """Cover each secret of the settings that an answer repeats."""
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "***")
+    return text
+
+
+def _said(text: str) -> str:
+    """The human part of ClickHouse's text, which nests exceptions and ends in names and versions."""
+    said = _TRAILER.sub("", text.rpartition("DB::Exception: ")[2])
+    return shorten(said, SAID_LIMIT)

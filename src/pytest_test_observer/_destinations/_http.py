@@ -1,0 +1,213 @@
+"""HTTP under clickhouse-connect: one attempt, no redirects, and only ClickHouse's own answers are believed.
+
+Import it where a server is used: it loads clickhouse-connect.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from typing import TYPE_CHECKING
+
+import clickhouse_connect
+import urllib3
+from clickhouse_connect.driver.httputil import check_env_proxy
+from urllib3 import exceptions as failures
+
+from pytest_test_observer._destinations import Answer, Reply
+from pytest_test_observer._destinations._answers import shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from clickhouse_connect.driver.client import Client
+    from urllib3.response import BaseHTTPResponse
+
+    from pytest_test_observer._destinations.clickhouse import ClickHouseSettings
+
+__all__ = ["ForeignAnswer", "connect", "failure_of"]
+
+CONNECT_TIMEOUT_S = 3
+READ_TIMEOUT_S = 15
+
+_EXCEPTION_CODE = "X-ClickHouse-Exception-Code"
+
+_UNAVAILABLE, _IN_DOUBT = Answer.UNAVAILABLE, Answer.IN_DOUBT
+
+# Statuses of what stands in front of ClickHouse; 502 and 504 can come after it has passed the request on.
+_STATUSES: dict[int, Reply] = {
+    401: Reply(_UNAVAILABLE, "{status}: check --ch-user and --ch-password{said}", fatal=True),
+    403: Reply(_UNAVAILABLE, "{status}: check --ch-user and --ch-password{said}", fatal=True),
+    407: Reply(_UNAVAILABLE, "the proxy of the environment wants credentials ({status})", fatal=True),
+    413: Reply(Answer.REFUSED, "a proxy finds the batch too large ({status})"),
+    429: Reply(_UNAVAILABLE, "a proxy asks for patience ({status})"),
+    502: Reply(_IN_DOUBT, "a proxy lost the server behind it ({status}){said}"),
+    503: Reply(_UNAVAILABLE, "the service is unavailable ({status}){said}"),
+    504: Reply(_IN_DOUBT, "a proxy waited in vain for the server behind it ({status}){said}"),
+}
+_REDIRECT = Reply(
+    _UNAVAILABLE,
+    "redirects are not followed, they could take credentials elsewhere ({status}): "
+    "give the final address in --ch-url",
+    fatal=True,
+)
+_NOT_CLICKHOUSE = "what answers there is not ClickHouse's HTTP interface ({status}): check --ch-url{said}"
+_NO_TLS = "no https is spoken there ({reason}): check --ch-url"
+_BROKEN_TLS = "the encrypted connection broke ({reason})"
+_NOT_TRUSTED = (
+    "the server's certificate is not trusted ({reason}): add its authority to this machine's or name it in "
+    "SSL_CERT_FILE"
+)
+
+# The first row that fits: a subclass stands before its base. Certain is only what fails before sending.
+_BREAKS: tuple[tuple[type[failures.HTTPError], Reply], ...] = (
+    (failures.ProxyError, Reply(_UNAVAILABLE, "the proxy of the environment does not connect ({reason})")),
+    (failures.NameResolutionError, Reply(_UNAVAILABLE, "the host of --ch-url cannot be found ({reason})")),
+    (failures.NewConnectionError, Reply(_UNAVAILABLE, "cannot connect ({reason}): check --ch-url")),
+    (
+        failures.ConnectTimeoutError,
+        Reply(_UNAVAILABLE, f"nothing answered within {CONNECT_TIMEOUT_S} s: check --ch-url"),
+    ),
+    (failures.LocationValueError, Reply(_UNAVAILABLE, "the address in --ch-url cannot be used", fatal=True)),
+    (failures.ReadTimeoutError, Reply(_IN_DOUBT, f"no answer within {READ_TIMEOUT_S} s")),
+    (failures.HTTPError, Reply(_IN_DOUBT, "the connection broke ({reason})")),
+)
+_TLS_BREAKS: tuple[tuple[type[BaseException], Reply], ...] = (
+    (ssl.SSLCertVerificationError, Reply(_UNAVAILABLE, _NOT_TRUSTED, fatal=True)),
+    (ssl.SSLEOFError, Reply(_IN_DOUBT, _BROKEN_TLS)),
+    (ssl.SSLZeroReturnError, Reply(_IN_DOUBT, _BROKEN_TLS)),
+    (BaseException, Reply(_UNAVAILABLE, _NO_TLS, fatal=True)),
+)
+
+
+class ForeignAnswer(failures.HTTPError):
+    """No answer of ClickHouse came; ``reply`` says what that means for a batch that was on its way."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(reply.message)
+        self.reply = reply
+
+
+class _OneAttempt(urllib3.PoolManager):
+    """A pool that neither repeats nor redirects a request; what ClickHouse did not answer is an error.
+
+    clickhouse-connect repeats an insert after a broken connection when it sees the socket's error as the
+    cause; behind a ``ForeignAnswer`` it does not.
+    """
+
+    def urlopen(  # type: ignore[override]
+        self,
+        method: str,
+        url: str,
+        redirect: bool = True,  # noqa: ARG002 (callers pass it, none may have it)
+        **kw: object,
+    ) -> BaseHTTPResponse:
+        """Send one request; see ``urllib3.PoolManager.urlopen``."""
+        kw["retries"] = False
+        try:
+            response = super().urlopen(method, url, redirect=False, **kw)
+        except failures.HTTPError as error:
+            raise ForeignAnswer(_broken(error)) from error
+        reply = _judged(response)
+        if reply is not None:
+            response.release_conn()
+            raise ForeignAnswer(reply)
+        return response
+
+
+class _OneAttemptThroughProxy(_OneAttempt, urllib3.ProxyManager):
+    """The same through a proxy."""
+
+
+def connect(settings: ClickHouseSettings) -> Client:
+    """Connect to a server and learn its version and settings (three requests on one connection)."""
+    return clickhouse_connect.get_client(
+        interface="https" if settings.tls else "http",
+        host=settings.host,
+        port=settings.port,
+        username=settings.user,
+        password=settings.password,
+        database=settings.database,
+        proxy_path=settings.url_path,
+        pool_mgr=_pool(settings),
+        client_name="pytest-test-observer",
+        connect_timeout=CONNECT_TIMEOUT_S,
+        send_receive_timeout=READ_TIMEOUT_S,
+        query_retries=0,
+        # requests of one session exclude each other, and nothing here needs a session
+        autogenerate_session_id=False,
+    )
+
+
+def failure_of(error: BaseException | None) -> Reply | None:
+    """Return what the pool found behind an error of clickhouse-connect; None when ClickHouse answered."""
+    while error is not None:
+        if isinstance(error, ForeignAnswer):
+            return error.reply
+        error = error.__cause__
+    return None
+
+
+def _pool(settings: ClickHouseSettings) -> urllib3.PoolManager:
+    proxy = check_env_proxy("https" if settings.tls else "http", settings.host, settings.port)
+    if not proxy:
+        return _OneAttempt(maxsize=1, cert_reqs="CERT_REQUIRED")
+    address = proxy if "://" in proxy else f"http://{proxy}"
+    return _OneAttemptThroughProxy(address, maxsize=1, cert_reqs="CERT_REQUIRED")
+
+
+def _judged(response: BaseHTTPResponse) -> Reply | None:
+    """Return the meaning of an answer that ClickHouse did not give; None for its own, errors included."""
+    status = response.status
+    if 300 <= status < 400:
+        return _filled(_REDIRECT, response, "")
+    if _EXCEPTION_CODE in response.headers:
+        return None
+    if status < 300 and any(name.lower().startswith("x-clickhouse-") for name in response.headers):
+        return None
+    body = _excerpt(response)
+    if status >= 400 and "DB::Exception" in body:  # older servers, and proxies that drop headers
+        return None
+    known = _STATUSES.get(status)
+    if known is not None:
+        return _filled(known, response, body)
+    # A 200 says that somebody took the request, a 500 that somebody failed on the way: perhaps it is stored.
+    answer = _UNAVAILABLE if 400 <= status < 500 else _IN_DOUBT
+    return _filled(Reply(answer, _NOT_CLICKHOUSE, fatal=status < 500), response, body)
+
+
+def _filled(reply: Reply, response: BaseHTTPResponse, body: str) -> Reply:
+    said = f": {body[:100]}" if body and not _is_html(response.headers, body) else ""
+    return reply._replace(message=shorten(reply.message.format(status=f"HTTP {response.status}", said=said)))
+
+
+def _excerpt(response: BaseHTTPResponse) -> str:
+    try:
+        return " ".join(response.data[:1000].decode(errors="replace").split())
+    except failures.HTTPError:
+        return ""
+
+
+def _is_html(headers: Mapping[str, str], body: str) -> bool:
+    return "html" in headers.get("Content-Type", "") or body.startswith("<")
+
+
+def _broken(error: failures.HTTPError) -> Reply:
+    """Translate a transport error: what cannot have reached the server, and what may have."""
+    if isinstance(error, failures.SSLError):
+        origin = error.args[0] if error.args else error
+        reply = next(reply for kind, reply in _TLS_BREAKS if isinstance(origin, kind))
+    else:
+        reply = next(reply for kind, reply in _BREAKS if isinstance(error, kind))
+    return reply._replace(message=shorten(reply.message.format(reason=_reason(error))))
+
+
+def _reason(error: BaseException) -> str:
+    """Return the words of the operating system or of TLS where there are some."""
+    text = str(error.__cause__ or error)
+    words = (
+        re.findall(r"verify failed: ([^(']+?) ?(?:\(|'|$)", text)
+        or re.findall(r"\[Errno -?\d+\] ([^'\")]+)", text)
+        or re.findall(r"\[SSL: (\w+)\]", text)
+    )
+    return str(words[-1]) if words else type(error.__cause__ or error).__name__
