@@ -12,7 +12,10 @@ STATEMENT_LENGTH = 200
 
 @dataclasses.dataclass
 class Entry:
-    """One request in the log; ``status`` stays 0 until it is answered and where the connection was closed."""
+    """One request in the log; ``status`` stays 0 until it is answered and where the connection was closed.
+
+    ``delayed`` is true as soon as an INSERT waits because a test asked for that.
+    """
 
     method: str
     path: str
@@ -21,6 +24,7 @@ class Entry:
     user: str = ""
     statement: str = ""
     status: int = 0
+    delayed: bool = False
 
 
 @dataclasses.dataclass
@@ -68,9 +72,10 @@ class Control:
                     return fault
         return None
 
-    def wait(self) -> None:
+    def wait(self, entry: Entry) -> None:
         """Take as long as tests said inserts should take; `/__reset__` ends it."""
         with self._changed:
+            entry.delayed = self._delay > 0
             self._changed.wait_for(lambda: self._delay == 0, timeout=self._delay)
 
     def answer(self, path: str, params: dict[str, str]) -> bytes:

@@ -16,6 +16,8 @@ from ._http import ServerError, is_name
 if TYPE_CHECKING:
     from ._statement import Statement
 
+# Where the embedded engine's defaults differ from a server's in what a client can see.
+_AS_SERVER = {"implicit_select": "0", "allow_introspection_functions": "0"}
 _chdb: Any = chdb._chdb  # its own stub leaves out connect
 
 
@@ -87,10 +89,8 @@ class Engine:
         unknown = [name for name in settings if not is_name(name)]
         if unknown:
             raise self.error(115, f"Unknown setting {unknown[0]!r}", "UNKNOWN_SETTING")
-        if settings:
-            handle.query(
-                "SET " + ", ".join(f"{name} = {_literal(value)}" for name, value in settings.items())
-            )
+        pairs = (f"{name} = {_literal(value)}" for name, value in {**_AS_SERVER, **settings}.items())
+        handle.query("SET " + ", ".join(pairs))
 
     @staticmethod
     def _insert(handle: Any, statement: Statement, bindings: dict[str, str]) -> Any:

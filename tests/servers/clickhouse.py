@@ -24,7 +24,7 @@ from urllib.parse import parse_qsl, urlsplit
 from . import _http, _rights, _statement
 from ._control import Control
 from ._engine import Answer, Engine
-from ._handler import QuietServer, WholeBodyHandler
+from ._loopback import LoopbackServer, WholeBodyHandler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from ._control import Entry
 
 
-class ClickHouseServer(QuietServer):
+class ClickHouseServer(LoopbackServer):
     """The listening server: one engine, one password for all users, what tests told it to do."""
 
     def __init__(self, port: int, engine: Engine, password: str) -> None:
-        super().__init__(("127.0.0.1", port), _Handler)
+        super().__init__(port, _Handler)
         self.engine = engine
         self.password = password
         self.control = Control()
@@ -129,7 +129,7 @@ class _Handler(WholeBodyHandler):
             return
         with _Session(self.server, request.params.get("session_id", "")):
             if statement.keyword == "INSERT":
-                self.server.control.wait()
+                self.server.control.wait(entry)
             answer = self._run(request, statement)
         if fault:
             self._fail(fault.status, entry)
@@ -224,7 +224,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_when_stdin_closes, args=(stop,), daemon=True).start()
-    print(json.dumps({"port": server.server_port, "version": server.engine.version}), flush=True)
+    print(json.dumps({"port": server.port, "version": server.engine.version}), flush=True)
     server.serve_forever()
 
 

@@ -1,23 +1,62 @@
-"""What every HTTP server of the tests needs: keep-alive, whole bodies, no log on the terminal."""
+"""What every server of the tests needs: loopback, threads that end with it, keep-alive, a quiet terminal."""
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import socketserver
 import sys
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import threading
+from http.server import BaseHTTPRequestHandler
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
-class QuietServer(ThreadingHTTPServer):
-    """A threaded server on loopback that does not complain about clients that hang up."""
+class LoopbackServer(socketserver.ThreadingTCPServer):
+    """A threaded server on 127.0.0.1 that does not complain about clients that hang up.
+
+    ``port`` 0 takes a free one; ``handler`` is called as `socketserver` does, with itself as ``server``.
+    """
 
     daemon_threads = True
-    # Closing must not wait for connections that clients keep open.
-    block_on_close = False
     request_queue_size = 128
+
+    def __init__(self, port: int, handler: type[socketserver.BaseRequestHandler]) -> None:
+        super().__init__(("127.0.0.1", port), handler)
+        self.port: int = self.server_address[1]
+        self._open: set[object] = set()
+
+    def process_request_thread(self, request: object, client_address: object) -> None:
+        """Serve one connection in its own thread."""
+        self._open.add(request)
+        super().process_request_thread(request, client_address)  # type: ignore[arg-type]
+        self._open.discard(request)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Report what is a fault of the server itself."""
-        if not isinstance(sys.exc_info()[1], (ConnectionError, TimeoutError)):
+        if not isinstance(sys.exc_info()[1], (OSError, ValueError)):
             super().handle_error(request, client_address)  # type: ignore[arg-type]
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Serve for the length of a block, then close all connections."""
+        thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self.shutdown()
+            thread.join()
+            self._hang_up()
+            self.server_close()
+
+    def _hang_up(self) -> None:
+        for connection in list(self._open):
+            assert isinstance(connection, socket.socket)
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 class WholeBodyHandler(BaseHTTPRequestHandler):
