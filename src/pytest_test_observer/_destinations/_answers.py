@@ -7,14 +7,16 @@ from typing import NamedTuple
 
 from pytest_test_observer._destinations import Answer, Reply
 
-__all__ = ["ACCESS_DENIED", "error_code", "reply_to", "shorten", "without_secrets"]
+__all__ = ["ACCESS_DENIED", "READONLY_USER", "error_code", "reply_to", "shorten", "without_secrets"]
 
 ACCESS_DENIED = 497
+READONLY_USER = "the user of --ch-user is read-only (its setting readonly): use another"
 MESSAGE_LIMIT = 300
 # Where a row cannot be read the server quotes it; the beginning tells which value it was.
 SAID_LIMIT = 200
 _CODE = re.compile(r"\bCode:\s*(\d+)")
-_GRANT = re.compile(r"grant (.+? ON [^\s,;]+)")
+_GRANT = re.compile(r"\bgrant ([A-Z][A-Z ,]*(?:\([^)]*\))?(?: ON [^\s,;()]+)?)")
+_COLUMNS_OF_GRANT = re.compile(r"\([^)]*\)")
 # What ClickHouse adds for its developers, and clickhouse-connect for debugging.
 _TRAILER = re.compile(
     r"[\s:.]*(?:\(version |\([A-Z_]+\)|\(in file/uri|Stack trace:|\(for url |While executing).*", re.DOTALL
@@ -44,33 +46,31 @@ _MEANINGS = _table(
     ((195,), Meaning(_UNAVAILABLE, "this address may not connect as that user: {server}", fatal=True)),
     (
         (ACCESS_DENIED,),
-        Meaning(_UNAVAILABLE, "the user lacks a right: GRANT {grant} TO the user of --ch-user", fatal=True),
+        Meaning(_UNAVAILABLE, "the user of --ch-user lacks a right, it needs GRANT {grant}", fatal=True),
     ),
     ((81,), Meaning(_UNAVAILABLE, "the database does not exist: create it or change --ch-db", fatal=True)),
     ((60,), Meaning(_UNAVAILABLE, "the table is gone: {server}")),
     ((16, 47), Meaning(_UNAVAILABLE, "the table was changed meanwhile: {server}")),
     (
         (164,),
-        Meaning(
-            _UNAVAILABLE, "the user of --ch-user is read-only (setting readonly): use another", fatal=True
-        ),
+        Meaning(_UNAVAILABLE, READONLY_USER, fatal=True),
     ),
     (
         (115, 452),
-        Meaning(_UNAVAILABLE, "the server does not accept a setting: {server}", fatal=True),
+        Meaning(_UNAVAILABLE, "ClickHouse does not accept a setting: {server}", fatal=True),
     ),
     ((170, 701), Meaning(_UNAVAILABLE, "the cluster does not exist: check --ch-cluster", fatal=True)),
-    ((241,), Meaning(_UNAVAILABLE, "the server is out of memory: {server}")),
-    ((75, 243), Meaning(_UNAVAILABLE, "the server's disk is full: {server}")),
-    ((252,), Meaning(_UNAVAILABLE, "the server cannot merge as fast as rows arrive: {server}")),
-    ((202,), Meaning(_UNAVAILABLE, "the server is busy: {server}")),
+    ((241,), Meaning(_UNAVAILABLE, "ClickHouse is out of memory: {server}")),
+    ((75, 243), Meaning(_UNAVAILABLE, "ClickHouse's disk is full: {server}")),
+    ((252,), Meaning(_UNAVAILABLE, "ClickHouse cannot merge as fast as rows arrive: {server}")),
+    ((202,), Meaning(_UNAVAILABLE, "ClickHouse is busy: {server}")),
     ((201, 290), Meaning(_UNAVAILABLE, "the quota or limit of the user is used up: {server}")),
     ((242, 517), Meaning(_UNAVAILABLE, "the table cannot be changed now: {server}")),
     # The server gave up on its own: a part may be written by then.
-    ((159, 160, 209, 210, 319, 394, 999), Meaning(_IN_DOUBT, "the server gave up: {server}")),
+    ((159, 160, 209, 210, 319, 394, 999), Meaning(_IN_DOUBT, "ClickHouse gave up: {server}")),
     (
         (6, 26, 27, 33, 38, 41, 43, 53, 69, 70, 72, 117, 130, 131, 349, 467, 469, 632),
-        Meaning(_REFUSED, "the server cannot read a row: {server}"),
+        Meaning(_REFUSED, "ClickHouse cannot read a row: {server}"),
     ),
 )
 _UNKNOWN = Meaning(_IN_DOUBT, "{server}")
@@ -89,14 +89,35 @@ _TEXTS = (
 
 
 def reply_to(error: Exception) -> Reply:
+    """Translate whatever went wrong under clickhouse-connect."""
+    reply = _carried(error)
+    if reply is not None:
+        return reply
+    if error_code(error) is not None:
+        return _reply_to_answer(error)
+    if isinstance(error, OSError):  # the temporary file through which rows enter the embedded engine
+        return Reply(_UNAVAILABLE, shorten(f"cannot hand rows over: {error.strerror or error}"))
+    return Reply(_IN_DOUBT, shorten(f"the answer was not understood ({type(error).__name__}: {error})"))
+
+
+def _carried(error: BaseException | None) -> Reply | None:
+    """Find what a part of ours said that noticed the failure first: the pool, the opening of the engine."""
+    while error is not None:
+        reply = getattr(error, "reply", None)
+        if isinstance(reply, Reply):
+            return reply
+        error = error.__cause__
+    return None
+
+
+def _reply_to_answer(error: Exception) -> Reply:
     """Translate an error that a server or the embedded engine gave as its answer."""
     text = str(error)
     code = error_code(error)
     meaning = next((meaning for part, meaning in _TEXTS if part in text), None)
     meaning = meaning or _MEANINGS.get(code or 0, _UNKNOWN)
     said = _said(text)
-    grant = _GRANT.search(said)
-    sentence = meaning.sentence.format(server=said, grant=grant[1] if grant else "the needed rights")
+    sentence = meaning.sentence.format(server=said, grant=_missing_grant(text))
     return Reply(meaning.answer, shorten(sentence), meaning.fatal)
 
 
@@ -121,6 +142,12 @@ def without_secrets(text: str, secrets: tuple[str, ...]) -> str:
         if secret:
             text = text.replace(secret, "***")
     return text
+
+
+def _missing_grant(text: str) -> str:
+    """The right that ClickHouse names, without its list of columns; else its words."""
+    grant = _GRANT.search(text)
+    return _COLUMNS_OF_GRANT.sub("", grant[1]).strip().rstrip(".") if grant else _said(text)
 
 
 def _said(text: str) -> str:

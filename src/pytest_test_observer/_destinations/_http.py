@@ -5,6 +5,7 @@ Import it where a server is used: it loads clickhouse-connect.
 
 from __future__ import annotations
 
+import logging
 import re
 import ssl
 from typing import TYPE_CHECKING
@@ -23,12 +24,12 @@ if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
     from urllib3.response import BaseHTTPResponse
 
-    from pytest_test_observer._destinations.clickhouse import ClickHouseSettings
+    from pytest_test_observer._destinations.settings import ClickHouseSettings
 
-__all__ = ["ForeignAnswer", "connect", "failure_of"]
+__all__ = ["ForeignAnswer", "connect"]
 
-CONNECT_TIMEOUT_S = 3
-READ_TIMEOUT_S = 15
+# Its warnings repeat what replies say; without a handler they would go to the terminal.
+logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
 
 _EXCEPTION_CODE = "X-ClickHouse-Exception-Code"
 
@@ -51,7 +52,13 @@ _REDIRECT = Reply(
     "give the final address in --ch-url",
     fatal=True,
 )
-_NOT_CLICKHOUSE = "what answers there is not ClickHouse's HTTP interface ({status}): check --ch-url{said}"
+_FAILED = Reply(_IN_DOUBT, "the server or a proxy before it failed ({status}){said}")
+_NOT_CLICKHOUSE = Reply(
+    _UNAVAILABLE,
+    "what answers there is not ClickHouse's HTTP interface ({status}): check --ch-url{said}",
+    fatal=True,
+)
+_PERHAPS_CLICKHOUSE = _NOT_CLICKHOUSE._replace(answer=_IN_DOUBT)
 _NO_TLS = "no https is spoken there ({reason}): check --ch-url"
 _BROKEN_TLS = "the encrypted connection broke ({reason})"
 _NOT_TRUSTED = (
@@ -66,10 +73,10 @@ _BREAKS: tuple[tuple[type[failures.HTTPError], Reply], ...] = (
     (failures.NewConnectionError, Reply(_UNAVAILABLE, "cannot connect ({reason}): check --ch-url")),
     (
         failures.ConnectTimeoutError,
-        Reply(_UNAVAILABLE, f"nothing answered within {CONNECT_TIMEOUT_S} s: check --ch-url"),
+        Reply(_UNAVAILABLE, "nothing answered within {reason} s: check --ch-url"),
     ),
     (failures.LocationValueError, Reply(_UNAVAILABLE, "the address in --ch-url cannot be used", fatal=True)),
-    (failures.ReadTimeoutError, Reply(_IN_DOUBT, f"no answer within {READ_TIMEOUT_S} s")),
+    (failures.ReadTimeoutError, Reply(_IN_DOUBT, "no answer within {reason} s")),
     (failures.HTTPError, Reply(_IN_DOUBT, "the connection broke ({reason})")),
 )
 _TLS_BREAKS: tuple[tuple[type[BaseException], Reply], ...] = (
@@ -77,6 +84,16 @@ _TLS_BREAKS: tuple[tuple[type[BaseException], Reply], ...] = (
     (ssl.SSLEOFError, Reply(_IN_DOUBT, _BROKEN_TLS)),
     (ssl.SSLZeroReturnError, Reply(_IN_DOUBT, _BROKEN_TLS)),
     (BaseException, Reply(_UNAVAILABLE, _NO_TLS, fatal=True)),
+)
+
+
+_REASONS = (
+    re.compile(r"timeout=([\d.]+)"),
+    re.compile(r"RemoteDisconnected\('([^']+)'"),
+    re.compile(r"Error\(\d+, '([^']+)'"),
+    re.compile(r"verify failed: ([^(']+?) ?(?:\(|'|$)"),
+    re.compile(r"\[Errno -?\d+\] ([^'\")[]+\w)"),
+    re.compile(r"\[SSL: (\w+)\]"),
 )
 
 
@@ -131,21 +148,12 @@ def connect(settings: ClickHouseSettings) -> Client:
         proxy_path=settings.url_path,
         pool_mgr=_pool(settings),
         client_name="pytest-test-observer",
-        connect_timeout=CONNECT_TIMEOUT_S,
-        send_receive_timeout=READ_TIMEOUT_S,
+        connect_timeout=settings.connect_timeout_s,
+        send_receive_timeout=settings.read_timeout_s,
         query_retries=0,
         # requests of one session exclude each other, and nothing here needs a session
         autogenerate_session_id=False,
     )
-
-
-def failure_of(error: BaseException | None) -> Reply | None:
-    """Return what the pool found behind an error of clickhouse-connect; None when ClickHouse answered."""
-    while error is not None:
-        if isinstance(error, ForeignAnswer):
-            return error.reply
-        error = error.__cause__
-    return None
 
 
 def _pool(settings: ClickHouseSettings) -> urllib3.PoolManager:
@@ -160,23 +168,23 @@ def _judged(response: BaseHTTPResponse) -> Reply | None:
     """Return the meaning of an answer that ClickHouse did not give; None for its own, errors included."""
     status = response.status
     if 300 <= status < 400:
-        return _filled(_REDIRECT, response, "")
-    if _EXCEPTION_CODE in response.headers:
+        return _filled(_REDIRECT, response)
+    if _is_clickhouse(response):
         return None
-    if status < 300 and any(name.lower().startswith("x-clickhouse-") for name in response.headers):
-        return None
+    # A 200 says that somebody took the request: perhaps something else than what answered at first.
+    otherwise = _FAILED if status >= 500 else _NOT_CLICKHOUSE if status >= 400 else _PERHAPS_CLICKHOUSE
+    return _filled(_STATUSES.get(status, otherwise), response)
+
+
+def _is_clickhouse(response: BaseHTTPResponse) -> bool:
+    """Success has some header of ClickHouse's, an error its code, which older servers put into the text."""
+    if response.status < 300:
+        return any(name.lower().startswith("x-clickhouse-") for name in response.headers)
+    return _EXCEPTION_CODE in response.headers or "DB::Exception" in _excerpt(response)
+
+
+def _filled(reply: Reply, response: BaseHTTPResponse) -> Reply:
     body = _excerpt(response)
-    if status >= 400 and "DB::Exception" in body:  # older servers, and proxies that drop headers
-        return None
-    known = _STATUSES.get(status)
-    if known is not None:
-        return _filled(known, response, body)
-    # A 200 says that somebody took the request, a 500 that somebody failed on the way: perhaps it is stored.
-    answer = _UNAVAILABLE if 400 <= status < 500 else _IN_DOUBT
-    return _filled(Reply(answer, _NOT_CLICKHOUSE, fatal=status < 500), response, body)
-
-
-def _filled(reply: Reply, response: BaseHTTPResponse, body: str) -> Reply:
     said = f": {body[:100]}" if body and not _is_html(response.headers, body) else ""
     return reply._replace(message=shorten(reply.message.format(status=f"HTTP {response.status}", said=said)))
 
@@ -203,11 +211,7 @@ def _broken(error: failures.HTTPError) -> Reply:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the words of the operating system or of TLS where there are some."""
-    text = str(error.__cause__ or error)
-    words = (
-        re.findall(r"verify failed: ([^(']+?) ?(?:\(|'|$)", text)
-        or re.findall(r"\[Errno -?\d+\] ([^'\")]+)", text)
-        or re.findall(r"\[SSL: (\w+)\]", text)
-    )
+    """Return the words of the operating system or of TLS where there are some, the seconds of a time-out."""
+    text = f"{error} {error.__cause__ or ''}"
+    words = next((found for found in (pattern.findall(text) for pattern in _REASONS) if found), None)
     return str(words[-1]) if words else type(error.__cause__ or error).__name__

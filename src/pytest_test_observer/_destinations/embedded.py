@@ -8,6 +8,8 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from pytest_test_observer._destinations import Answer, Reply
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -30,14 +32,11 @@ _held: dict[str, tuple[int, int]] = {}
 
 
 class EmbeddedError(Exception):
-    """The engine could not be opened; the text says why.
-
-    ``fatal``: it stays so until somebody changes something.
-    """
+    """The engine could not be opened; ``reply`` and the text say why."""
 
     def __init__(self, message: str, *, fatal: bool) -> None:
         super().__init__(message)
-        self.fatal = fatal
+        self.reply = Reply(Answer.UNAVAILABLE, message, fatal)
 
 
 @contextlib.contextmanager
