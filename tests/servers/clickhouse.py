@@ -21,7 +21,7 @@ import uuid
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
-from . import _http, _rights, _statement
+from . import _hello, _http, _rights, _statement
 from ._control import Control
 from ._engine import Answer, Engine
 from ._loopback import LoopbackServer, WholeBodyHandler
@@ -151,7 +151,10 @@ class _Handler(WholeBodyHandler):
             raise self.server.engine.error(164, text, "READONLY")
 
     def _run(self, request: _Request, statement: _statement.Statement) -> Answer:
-        return self.server.engine.run(
+        engine = self.server.engine
+        if request.text.startswith(_hello.QUERY) and "client_protocol_version" in request.params:
+            return Answer(_hello.answer(engine.host, engine.version, engine.timezone))
+        return engine.run(
             statement,
             database=request.params.get("database", "") or self.headers.get("X-ClickHouse-Database", ""),
             settings=_http.settings_of(request.params),

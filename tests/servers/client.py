@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 PASSWORD = "p@ss/word"  # characters that must be quoted in a URL, so that a test notices when they are not
-_PACKAGE = __name__.rpartition(".")[0]
-_ROOT = Path(__file__).parents[_PACKAGE.count(".") + 1]
+# How the programs beside this file are started, wherever the tests are imported from.
+PACKAGE = __name__.rpartition(".")[0]
+ROOT = Path(__file__).parents[PACKAGE.count(".") + 1]
 # Rows as plain JSON: numbers as numbers, tuples as lists.
 _ROWS = {"output_format_json_quote_64bit_integers": "0", "output_format_json_named_tuples_as_objects": "0"}
 
@@ -135,7 +136,7 @@ def at_url(url: str) -> ClickHouse:
 @contextlib.contextmanager
 def running_clickhouse(directory: Path, env: dict[str, str] | None = None) -> Iterator[ClickHouse]:
     """Run a server of our own with its data in ``directory``, in the environment ``env`` (default: ours)."""
-    command = [sys.executable, "-m", f"{_PACKAGE}.clickhouse", "--path", str(directory / "data")]
+    command = [sys.executable, "-m", f"{PACKAGE}.clickhouse", "--path", str(directory / "data")]
     log = directory / "server.log"
     with (
         log.open("wb") as errors,
@@ -144,7 +145,7 @@ def running_clickhouse(directory: Path, env: dict[str, str] | None = None) -> It
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
-            cwd=_ROOT,
+            cwd=ROOT,
             env=env,
         ) as process,
     ):
@@ -164,7 +165,7 @@ def embedded_query(path: str | Path, sql: str) -> list[dict[str, Any]]:
 
     A directory serves one process at a time: whoever wrote must have closed it.
     """
-    command = [sys.executable, "-m", f"{_PACKAGE}.embedded", str(path), sql]
-    done = subprocess.run(command, cwd=_ROOT, capture_output=True, check=False)
+    command = [sys.executable, "-m", f"{PACKAGE}.embedded", str(path), sql]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode("utf-8", "replace")
     return [json.loads(line) for line in _lines(done.stdout)]

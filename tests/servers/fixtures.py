@@ -13,7 +13,7 @@ from .client import ClickHouse, at_url, embedded_query, running_clickhouse
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["clickhouse_server", "database", "embedded_query", "query"]
+__all__ = ["clickhouse_server", "controllable_clickhouse", "database", "embedded_query", "query"]
 
 URL_VARIABLE = "CLICKHOUSE_TEST_URL"
 
@@ -50,3 +50,11 @@ def _reset(server: ClickHouse) -> None:
 def query(clickhouse_server: ClickHouse, database: str) -> Callable[[str], list[tuple[Any, ...]]]:
     """Ask the test's database: ``query("SELECT count() FROM t") == [(3,)]``."""
     return lambda sql: clickhouse_server.query(sql, database=database)
+
+
+@pytest.fixture
+def controllable_clickhouse(clickhouse_server: ClickHouse, database: str) -> ClickHouse:
+    """The server where a test can ask for rights, delays and failures; skips where it is not ours."""
+    if not clickhouse_server.controllable:
+        pytest.skip(f"the server at {URL_VARIABLE} has no controls")
+    return clickhouse_server

@@ -22,8 +22,17 @@ import clickhouse_connect
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError
 
-from .client import PASSWORD, ClickHouse, ServerAnswer, at_url, embedded_query, running_clickhouse
-from .fixtures import clickhouse_server, database, query  # noqa: F401 - fixtures
+from .client import (
+    PACKAGE,
+    PASSWORD,
+    ROOT,
+    ClickHouse,
+    ServerAnswer,
+    at_url,
+    embedded_query,
+    running_clickhouse,
+)
+from .fixtures import URL_VARIABLE, clickhouse_server, database, query  # noqa: F401 - fixtures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,6 +41,8 @@ if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
     Query = Callable[[str], list[tuple[Any, ...]]]
+
+pytestmark = pytest.mark.skipif(URL_VARIABLE in os.environ, reason="these test the server of our own")
 
 ROWS = b'{"id":1,"labels":{"k":["v","w"]}}\n{"id":2,"name":"\xc3\xa9"}\n'
 TABLE = """CREATE TABLE results (id UInt64, name LowCardinality(String), labels Map(String, Array(String)))
@@ -308,6 +319,16 @@ def test_rows_come_as_plain_values(query: Query) -> None:
     ) == [(18446744073709551615, [["a", "b"]], {"k": [1]}, "x\u2028y", "1970-01-01 00:00:01.000")]
 
 
+def test_the_greeting_tells_the_go_client_to_speak_revision_0(clickhouse_server: ClickHouse) -> None:
+    hello = "SELECT displayName(), version(), revision(), timezone()"
+    block = clickhouse_server.execute(
+        "", hello.encode(), client_protocol_version="54460", default_format="Native"
+    )
+    block_info, four_columns_one_row = b"\x01\x00\x02\xff\xff\xff\xff\x00", b"\x04\x01"
+    assert block.startswith(block_info + four_columns_one_row + b"\x0ddisplayName()\x06String\x00")
+    assert b"\x0arevision()\x06UInt32\x00" + bytes(4) in block
+
+
 def test_the_url_of_another_server_gives_its_parts() -> None:
     server = at_url("http://someone:p%40ss@db.example:8124/prefix")
     assert (server.host, server.port, server.user, server.password) == ("db.example", 8124, "someone", "p@ss")
@@ -326,10 +347,8 @@ def test_what_a_server_stored_can_be_read_from_its_directory_afterwards(tmp_path
 
 @pytest.mark.parametrize("end", ["SIGTERM", "the end of its input"])
 def test_the_process_ends_on(tmp_path: Path, end: str) -> None:
-    package = __name__.rpartition(".")[0]
-    command = [sys.executable, "-m", f"{package}.clickhouse", "--path", str(tmp_path / "data")]
-    root = next(path for path in sys.path if os.path.isdir(os.path.join(path, package.replace(".", os.sep))))
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root) as process:
+    command = [sys.executable, "-m", f"{PACKAGE}.clickhouse", "--path", str(tmp_path / "data")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as process:
         assert process.stdin
         assert process.stdout
         assert json.loads(process.stdout.readline())["port"]
