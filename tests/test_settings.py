@@ -188,7 +188,9 @@ def test_what_turns_the_two_ways_on_and_off(
 
 def test_switched_off_by_an_empty_url_nothing_of_the_environment_is_complained_of() -> None:
     environ = dict.fromkeys([row.env for row in SETTINGS], "///")
-    assert not on(resolve_layers({"ch_url": ""}, environ, {}))
+    settings = resolve_layers({"ch_url": ""}, environ, {})
+    assert not on(settings)
+    assert {settings.sources[name] for name in ("ch_url", "otlp", "otlp_endpoint")} == {"cli"}
 
 
 @pytest.mark.parametrize(
@@ -226,6 +228,7 @@ BAD = [
     ("ch_db", "a-b", "[A-Za-z_][A-Za-z0-9_]{0,127}"),
     ("ch_table", "1st", "[A-Za-z_][A-Za-z0-9_]{0,127}"),
     ("ch_table", "t" * 129, "[A-Za-z_][A-Za-z0-9_]{0,127}"),
+    ("ch_table", "t" * 300, "[A-Za-z_][A-Za-z0-9_]{0,127}"),
     ("ch_cluster", "a b", "[A-Za-z_][A-Za-z0-9_]{0,127}"),
     ("ch_db", "naïve", "[A-Za-z_][A-Za-z0-9_]{0,127}"),
     ("ch_send_from", "laptop", "any or ci"),
@@ -269,7 +272,7 @@ def test_a_bad_variable_that_would_be_used_is_told_apart_and_says_what_follows(
     with pytest.raises(EnvironmentValueError) as caught:
         resolve_layers({}, {row_of(name).env: text}, {**ON, "otlp": "true"})
     message = str(caught.value)
-    assert message.startswith(f"{row_of(name).env} cannot be {text!r}: ")
+    assert message.startswith(f"{row_of(name).env} cannot be {text[:200]!r}: ")
     assert accepted in message
     assert "stays off" in message
     assert "not recorded" in message
@@ -424,6 +427,19 @@ def test_toml_types_work_like_their_strings_in_every_kind_of_file(
         settings = resolve(config, {})
     assert {name: getattr(settings, name) for name in FROM_NATIVE} == FROM_NATIVE
     assert {settings.sources[name] for name in FROM_NATIVE} == {"ini"}
+
+
+def test_a_toml_boolean_is_text_where_text_is_asked_for() -> None:
+    assert resolve_layers({}, {}, {"observer_variant": True}).observer_variant == "true"
+
+
+@pytest.mark.skipif(pytest.version_tuple < (9, 2), reason="ini keys of several types are new in pytest 9.2")
+def test_where_pytest_can_it_is_asked_for_toml_types_by_its_public_way(project: Path) -> None:
+    (project / "pytest.ini").unlink()
+    (project / "pyproject.toml").write_text("[tool.pytest]" + NATIVE)
+    with configured() as config:
+        values = [config.getini(name) for name in ("ch_auto_migrate", "ch_password", "observer_variant")]
+    assert values == [False, 12345, 3.11]
 
 
 @pytest.mark.parametrize("table", [pytest.param("[tool.pytest]", marks=NEEDS_9), "[tool.pytest.ini_options]"])
