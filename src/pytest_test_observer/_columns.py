@@ -12,7 +12,8 @@ from typing import NamedTuple
 class Column(NamedTuple):
     """One column of a table.
 
-    ``source`` names a field of the ``scope``: ``context`` (the same for every row of a run) or ``record``.
+    ``source`` names a field of the ``scope``: ``context`` (the same for every row of a run), ``record`` (of an
+    attempt or a run) or ``event``. A source in ``_ns`` is nanoseconds; its column has milliseconds, by floor division.
     ``attribute`` is the OpenTelemetry attribute that carries the value, empty where the span itself does.
     """
 
@@ -52,6 +53,10 @@ _LOW = "LowCardinality(String)"
 
 def _context(name: str, type_: str, attribute: str) -> Column:
     return Column(name, type_, "context", name, attribute)
+
+
+def _event(name: str, type_: str, attribute: str = "", source: str = "") -> Column:
+    return Column(name, type_, "event", source or name, attribute)
 
 
 def _record(name: str, type_: str, attribute: str = "", source: str = "") -> Column:
@@ -127,10 +132,10 @@ EVENTS = Table(
     columns=(
         _RUN_ID,
         _record("nodeid", "String"),
-        _record("timestamp", _TIME, source="time_ns"),
-        _record("seq", "UInt32", "pytest.event.seq"),
-        _record("event_name", "String", source="name"),
-        _record("payload", "Map(String, String)"),
+        _event("timestamp", _TIME, source="time_ns"),
+        _event("seq", "UInt32", "pytest.event.seq"),
+        _event("event_name", "String", source="name"),
+        _event("payload", "Map(String, String)"),
         _record("attempt", "UInt16"),
         _record("trace_id", "String"),
         _record("span_id", "String"),
@@ -153,12 +158,12 @@ RUNS = Table(
         _record("deselected", "UInt32", "pytest.deselected"),
         _record("not_run", "UInt32", "pytest.not_run"),
         _record("partial", "Bool", "pytest.partial"),
-        _record("passed", "UInt32", "pytest.count.passed"),
-        _record("failed", "UInt32", "pytest.count.failed"),
-        _record("broken", "UInt32", "pytest.count.broken"),
-        _record("skipped", "UInt32", "pytest.count.skipped"),
-        _record("flaky", "UInt32", "pytest.count.flaky"),
-        _record("reruns", "UInt32", "pytest.count.reruns"),
+        _record("passed", "UInt32", "pytest.count.passed", "tests.passed"),
+        _record("failed", "UInt32", "pytest.count.failed", "tests.failed"),
+        _record("broken", "UInt32", "pytest.count.broken", "tests.broken"),
+        _record("skipped", "UInt32", "pytest.count.skipped", "tests.skipped"),
+        _record("flaky", "UInt32", "pytest.count.flaky", "tests.flaky"),
+        _record("reruns", "UInt32", "pytest.count.reruns", "tests.reruns"),
         _record("workers", "UInt16", "pytest.workers"),
         _CI_PROVIDER,
         _CI_RUN_ID,

@@ -91,8 +91,23 @@ class TestRecord(msgspec.Struct, frozen=True):
     events: list[Event] = []
 
 
+class Counts(msgspec.Struct, frozen=True):
+    """Tests of a run by their last attempt; ``reruns`` counts the attempts after a test's first."""
+
+    passed: int = 0
+    failed: int = 0
+    broken: int = 0
+    skipped: int = 0
+    flaky: int = 0
+    reruns: int = 0
+
+
 class RunRecord(msgspec.Struct, frozen=True):
-    """One session of pytest. Counts are of tests by their last attempt; ``reruns`` counts repeated attempts."""
+    """One session of pytest. Times are integer nanoseconds since the epoch.
+
+    ``not_run`` counts tests that were collected and never reported; ``partial`` says that only part of the suite was
+    selected, or that the run stopped early.
+    """
 
     start_ns: int
     end_ns: int
@@ -104,11 +119,11 @@ class RunRecord(msgspec.Struct, frozen=True):
     deselected: int = 0
     not_run: int = 0
     partial: bool = False
-    passed: int = 0
-    failed: int = 0
-    broken: int = 0
-    skipped: int = 0
-    flaky: int = 0
-    reruns: int = 0
+    tests: Counts = Counts()
     workers: int = 0
     attributes: dict[str, str] = {}
+
+    @property
+    def duration(self) -> float:
+        """Seconds from start to end."""
+        return (self.end_ns - self.start_ns) / NS_PER_S

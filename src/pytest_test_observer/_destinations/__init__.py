@@ -72,5 +72,8 @@ class Destination(Protocol):
     def notes(self) -> list[str]:
         """Return sentences the user should read once although everything was stored; empties the list."""
 
+    def release(self) -> None:
+        """Let others have what only one can hold (the embedded engine); costs nothing where there is no such thing."""
+
     def close(self) -> None:
         """Release connections (and the embedded engine, so that other processes can open it)."""

@@ -25,7 +25,7 @@ __all__ = ["fit_tables", "read_tables"]
 def fit_tables(client: Client, place: Place, *, auto_migrate: bool, note: Callable[[str], None]) -> Reply:
     """Make the three tables as documented, TAKEN when they are; without DDL when they were so before.
 
-    ``note`` is told what the user should know although rows can be stored. Errors of the library pass through.
+    ``note`` is told what the user should know although rows can be stored. Library errors pass through.
     """
     if _is_readonly(client):
         return Reply(Answer.UNAVAILABLE, READONLY_USER, fatal=True)

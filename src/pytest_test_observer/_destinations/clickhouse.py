@@ -134,6 +134,11 @@ class ClickHouseDestination:
         notes, self._notes = self._notes, []
         return notes
 
+    def release(self) -> None:
+        """Close the embedded engine: one process at a time can have it open."""
+        if self._settings.embedded and self._settings.path != IN_MEMORY:
+            self.close()
+
     def close(self) -> None:
         """Disconnect, or close the embedded engine; ``prepare`` opens again."""
         self._client = None

@@ -1,0 +1,51 @@
+"""Whether, and as what, the plugin takes part in a pytest session."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pytest_test_observer._settings import EnvironmentValueError, Settings, given_on_command_line, on, resolve
+
+if TYPE_CHECKING:
+    import pytest
+
+# Set in the environment of processes of ours.
+INERT = "PYTEST_TEST_OBSERVER_INERT"
+WORKER_KEY = "test_observer"
+
+# Options under which pytest runs no tests.
+_NO_TESTS = ("help", "version", "collectonly", "setupplan", "showfixtures", "show_fixtures_per_test", "markers", "cacheshow")
+
+
+def settings_if_active(config: pytest.Config) -> Settings | None:
+    """Return the settings of a session that is observed, None for any other.
+
+    Raises pytest.UsageError for unusable values of the command line and of ini files; those of the environment are
+    reported once and leave the plugin off, because a secret that CI lacks must not fail a build.
+    """
+    if INERT in os.environ:
+        return None
+    # A pytest inside an observed test inherits our settings; only its own command line can mean it.
+    nested = "PYTEST_CURRENT_TEST" in os.environ
+    if nested and not given_on_command_line(config):
+        return None
+    try:
+        settings = resolve(config, os.environ)
+    except EnvironmentValueError as error:
+        _say(config, f"test-observer: off. {error}")
+        return None
+    if not on(settings) or any(getattr(config.option, name, False) for name in _NO_TESTS):
+        return None
+    if settings.ch_send_from == "ci":
+        from pytest_test_observer._context.ci import is_ci  # noqa: PLC0415 - nothing of ours loads while off
+
+        if not is_ci(os.environ):
+            return None
+    return settings
+
+
+def _say(config: pytest.Config, message: str) -> None:
+    from pytest_test_observer._messages import warn  # noqa: PLC0415 - nothing of ours loads while off
+
+    warn(config, message)

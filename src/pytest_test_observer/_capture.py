@@ -1,0 +1,99 @@
+"""Observes tests where they run: a worker under pytest-xdist, else the pytest process itself.
+
+Adds to the reports what they lack and marks down what is running, so that a death can be told.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import pytest
+
+from pytest_test_observer._clock import Clock
+from pytest_test_observer._extras import Extras, PhaseTimes, attach
+from pytest_test_observer._record import AllureMeta, Event
+
+_attempts = pytest.StashKey[int]()
+
+
+class Marks(Protocol):
+    """Where the running test is marked down."""
+
+    def start(self, item: pytest.Item, occurrence: int, attempt: int, markers: list[str]) -> None:
+        """An attempt begins with its setup."""
+
+    def phase(self, when: str) -> None:
+        """The running attempt enters its next phase."""
+
+
+class Capture:
+    """Keeps the extras of the attempt that is running now.
+
+    ``read_allure`` returns what Allure knows of an item, None where allure-pytest is absent; ``keep_events`` is the
+    setting ``custom_events``.
+    """
+
+    def __init__(
+        self, marks: Marks, *, read_allure: Callable[[pytest.Item], AllureMeta] | None, keep_events: bool
+    ) -> None:
+        self._marks = marks
+        self._read_allure = read_allure
+        self._keep_events = keep_events
+        self._occurrences: dict[pytest.Item, int] = {}
+        self._current = Extras(1, 1)
+
+    def collected(self, items: list[pytest.Item]) -> None:
+        """Learn which items share a node id (``--keep-duplicates``)."""
+        seen = Counter(item.nodeid for item in items)
+        repeated = Counter[str]()
+        for item in items if len(seen) < len(items) else ():
+            repeated[item.nodeid] += 1
+            self._occurrences[item] = repeated[item.nodeid]
+
+    def begin(self, item: pytest.Item) -> None:
+        """Start an attempt: called before anything of its setup."""
+        attempt = item.stash.get(_attempts, 0) + 1
+        item.stash[_attempts] = attempt
+        occurrence = self._occurrences.get(item, 1)
+        markers = markers_of(item)
+        self._current = Extras(occurrence, attempt, markers=markers)
+        self._marks.start(item, occurrence, attempt, markers)
+
+    def enter(self, when: str) -> None:
+        """Mark down that call or teardown begins."""
+        self._marks.phase(when)
+
+    def add_event(self, name: str, payload: dict[str, str]) -> None:
+        """Keep a custom event of the running attempt."""
+        if self._keep_events:
+            events = self._current.events
+            events.append(Event(Clock.time_ns(), len(events), name, dict(sorted(payload.items()))))
+
+    def reported(self, item: pytest.Item, call: pytest.CallInfo[Any], report: pytest.TestReport) -> None:
+        """Attach the extras to a report that pytest just made."""
+        extras = self._current
+        when = call.when
+        if call.excinfo is not None:
+            extras.error_types.setdefault(when, type_name(call.excinfo.type))
+        attach(report, extras)
+        if report.when != when or when not in ("setup", "call", "teardown"):
+            return
+        extras.phases[when] = PhaseTimes(report.outcome, report.duration, call.start, call.stop)
+        if when == "teardown":
+            extras.complete = True
+            extras.markers = markers_of(item)
+            if self._read_allure:
+                extras.allure = self._read_allure(item)
+
+
+def markers_of(item: pytest.Item) -> list[str]:
+    """Return the names of an item's markers, sorted, each once; Allure's own are told in columns of their own."""
+    return sorted({mark.name for mark in item.iter_markers() if not mark.name.startswith("allure_")})
+
+
+def type_name(type_: type[BaseException]) -> str:
+    """Return the name of an exception type as tracebacks print it."""
+    module, name = type_.__module__, type_.__qualname__
+    return name if module in ("builtins", "__main__") else f"{module}.{name}"

@@ -1,0 +1,59 @@
+"""Error texts out of pytest's reports."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from pytest_test_observer._text import MESSAGE_LIMIT, STACKTRACE_LIMIT, capped, storable
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    import pytest
+
+    Report: TypeAlias = pytest.TestReport | pytest.CollectReport
+
+
+
+class ErrorText(NamedTuple):
+    """Message and stack trace, capped and storable."""
+
+    message: str = ""
+    stacktrace: str = ""
+
+
+def error_text(report: Report) -> ErrorText:
+    """Return what ``report`` says of its failure."""
+    stacktrace = report.longreprtext
+    crash = getattr(report.longrepr, "reprcrash", None)
+    message = str(getattr(crash, "message", "") or _last_line(stacktrace))
+    return ErrorText(capped(storable(message), MESSAGE_LIMIT), capped(storable(stacktrace), STACKTRACE_LIMIT))
+
+
+def joined(texts: list[ErrorText], error_type: str) -> ErrorText:
+    """Return the message of the first text and the stack traces of all.
+
+    ``error_type`` has a place of its own and is not repeated in front of the message.
+    """
+    if not texts:
+        return ErrorText()
+    stacktrace = "\n\n".join(text.stacktrace for text in texts)
+    return ErrorText(
+        texts[0].message.removeprefix(f"{error_type}: "), capped(stacktrace, STACKTRACE_LIMIT)
+    )
+
+
+def reason(report: Report) -> str:
+    """Return why a test was skipped or was expected to fail."""
+    if hasattr(report, "wasxfail"):
+        text = str(report.wasxfail).removeprefix("reason: ")
+    elif isinstance(report.longrepr, tuple):
+        text = str(report.longrepr[2]).removeprefix("Skipped: ")
+    else:
+        text = report.longreprtext
+    return capped(storable(text), MESSAGE_LIMIT)
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1].removeprefix("E ").strip() if lines else ""

@@ -1,0 +1,68 @@
+"""What the process that runs a test adds to pytest's reports of it.
+
+The recorder works where the reports arrive; under pytest-xdist that is another process. ``Extras`` travels as one
+attribute of the report: in process as the object itself, from a worker as bytes, because execnet takes plain values
+only. ``user_properties`` would be simpler, but other reporters print those.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from pytest_test_observer._record import AllureMeta, Event
+from pytest_test_observer._rows import encode
+
+if TYPE_CHECKING:
+    import pytest
+
+ATTRIBUTE = "_test_observer"
+
+
+class PhaseTimes(msgspec.Struct, array_like=True):
+    """One phase as it was measured: ``start`` and ``stop`` in seconds since the epoch, ``duration`` in seconds."""
+
+    outcome: str
+    duration: float
+    start: float
+    stop: float
+
+
+class Extras(msgspec.Struct, array_like=True):
+    """Facts of one attempt that reports lack; all but the first two are complete only once teardown is over.
+
+    ``attempt`` counts within the process, ``occurrence`` tells items of equal node id apart (``--keep-duplicates``).
+    ``error_types`` maps a phase to the qualified name of the exception that ended it.
+    """
+
+    occurrence: int
+    attempt: int
+    complete: bool = False
+    phases: dict[str, PhaseTimes] = msgspec.field(default_factory=dict)
+    error_types: dict[str, str] = msgspec.field(default_factory=dict)
+    markers: list[str] = msgspec.field(default_factory=list)
+    allure: AllureMeta = AllureMeta()
+    events: list[Event] = msgspec.field(default_factory=list)
+
+
+_decoder = msgspec.json.Decoder(Extras)
+
+
+def attach(report: pytest.TestReport, extras: Extras) -> None:
+    """Hang ``extras`` on a report, by reference: reports logged after teardown then carry all of it."""
+    setattr(report, ATTRIBUTE, extras)
+
+
+def pack(report: pytest.TestReport) -> None:
+    """Make the extras of a report fit for the wire, on a worker just before xdist sends it."""
+    extras = report.__dict__.get(ATTRIBUTE)
+    if isinstance(extras, Extras):
+        setattr(report, ATTRIBUTE, encode(extras if extras.complete else Extras(extras.occurrence, extras.attempt)))
+
+
+def take(report: pytest.TestReport) -> Extras | None:
+    """Remove the extras from a report, before any other reporter sees them, and return them."""
+    extras = report.__dict__.pop(ATTRIBUTE, None)
+    if isinstance(extras, bytes):
+        return _decoder.decode(extras)
+    return extras if isinstance(extras, Extras) else None

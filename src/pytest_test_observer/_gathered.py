@@ -1,0 +1,111 @@
+"""The reports of one attempt, as they come in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from pytest_test_observer._errors import ErrorText, error_text, joined, reason
+from pytest_test_observer._extras import Extras
+from pytest_test_observer._record import NS_PER_S
+from pytest_test_observer._text import storable
+from pytest_test_observer._verdict import PHASES, Attempt, Phase, Verdict
+
+if TYPE_CHECKING:
+    import pytest
+
+
+class Location(NamedTuple):
+    """Where a test stands: ``file`` relative to the rootdir, ``line`` from 1, ``function`` with its class."""
+
+    file: str = ""
+    line: int = 0
+    function: str = ""
+
+
+def location_of(location: tuple[str, int | None, str] | None) -> Location:
+    """Read the ``location`` of a pytest item or report."""
+    if not location:
+        return Location()
+    file, line, domain = location
+    function = domain.removeprefix("[doctest] ").partition("[")[0]
+    return Location(storable(file).replace("\\", "/"), (line + 1) if line is not None else 0, storable(function))
+
+
+class Gathered:
+    """Reports of an attempt that has not ended, reduced to what its record needs."""
+
+    def __init__(self) -> None:
+        self.phases: dict[str, Phase] = {}
+        self.rerun = ""
+        self.location = Location()
+        self.attributes: dict[str, str] = {}
+        self._errors: dict[str, ErrorText] = {}
+        self._subtest_errors: list[ErrorText] = []
+        self._reasons: dict[str, str] = {}
+
+    def add(self, report: pytest.TestReport, extras: Extras | None) -> None:
+        """Take in a report of a phase."""
+        when = report.when or ""
+        measured = extras.phases.get(when) if extras else None
+        outcome = "failed" if report.outcome not in ("passed", "skipped") else report.outcome
+        self.phases[when] = Phase(
+            outcome,
+            report.duration,
+            measured.start if measured else getattr(report, "start", 0.0),
+            measured.stop if measured else getattr(report, "stop", 0.0),
+            xfail=hasattr(report, "wasxfail"),
+        )
+        if report.outcome == "rerun":
+            self.rerun = self.rerun or when
+        if outcome == "failed":
+            self._errors[when] = error_text(report)
+        elif outcome == "skipped":
+            self._reasons[when] = reason(report)
+        self.location = location_of(report.location)
+        if report.user_properties:
+            pairs = {storable(str(name)): storable(str(value)) for name, value in report.user_properties}
+            self.attributes = dict(sorted(pairs.items()))
+
+    def add_subtest(self, report: pytest.TestReport) -> None:
+        """Take in a report of a subtest: it matters when it failed."""
+        if report.failed:
+            self._subtest_errors.append(error_text(report))
+
+    def complete(self, extras: Extras | None) -> None:
+        """Fill in phases that ran but whose reports are never logged (older pytest-rerunfailures)."""
+        for when, phase in (extras.phases if extras else {}).items():
+            self.phases.setdefault(when, Phase(phase.outcome, phase.duration, phase.start, phase.stop))
+
+    @property
+    def attempt(self) -> Attempt:
+        """What the verdict depends on."""
+        return Attempt(self.phases, bool(self._subtest_errors), self.rerun)
+
+    def error(self, verdict: Verdict, error_type: str) -> ErrorText:
+        """Return the text that belongs to ``verdict``: a failure's, or the reason of a skip."""
+        if verdict.status == "skipped":
+            return ErrorText(self._reasons.get(verdict.when_phase, ""))
+        if verdict.status == "passed":
+            return ErrorText()
+        order = (verdict.when_phase, *(when for when in PHASES if when != verdict.when_phase))
+        phases = [self._errors[when] for when in order if when in self._errors]
+        return joined(self._subtest_errors + phases, error_type)
+
+    @property
+    def started_ns(self) -> int:
+        """Start of the first phase, nanoseconds since the epoch; 0 when none is known."""
+        return min((int(phase.start * NS_PER_S) for phase in self.phases.values()), default=0)
+
+    @property
+    def ended_ns(self) -> int:
+        """End of the last phase, nanoseconds since the epoch."""
+        return max((int(phase.stop * NS_PER_S) for phase in self.phases.values()), default=0)
+
+    def last_started_phase(self) -> str:
+        """Return the phase that must have been running when nothing more was heard."""
+        seen = [PHASES.index(when) for when in self.phases]
+        return PHASES[min(max(seen) + 1, len(PHASES) - 1)] if seen else PHASES[0]
+
+    def duration(self, when: str) -> float:
+        """Seconds that a phase took, 0 if it did not run."""
+        return self.phases[when].duration if when in self.phases else 0.0

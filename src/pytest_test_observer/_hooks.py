@@ -1,0 +1,302 @@
+"""The hooks that observe a session: ``SessionHooks`` where reports arrive, ``CaptureHooks`` where tests run.
+
+Every body hands over to ``_Guard``, which keeps three promises: nothing happens in a process that the tested suite
+forked, no error of ours reaches the suite, and the first one is reported.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_test_observer._activation import WORKER_KEY
+from pytest_test_observer._allure import install
+from pytest_test_observer._capture import Capture
+from pytest_test_observer._clock import Clock
+from pytest_test_observer._destinations.config import destinations_of
+from pytest_test_observer._extras import pack
+from pytest_test_observer._journal.marks import MarkWriter
+from pytest_test_observer._journal.writer import JournalError
+from pytest_test_observer._messages import PREFIX, Outcome, summary, warn
+from pytest_test_observer._recorder import MASTER
+from pytest_test_observer._run import ObservedRun
+from pytest_test_observer._selection import Selection
+from pytest_test_observer.plugin import CAPTURE
+
+if TYPE_CHECKING:
+    from pytest_test_observer._settings import Settings
+
+SESSION_NAME = "test_observer_session"
+CAPTURE_NAME = "test_observer_capture"
+
+
+def observe_session(config: pytest.Config, settings: Settings) -> None:
+    """Observe the session of the process that the user started."""
+    per_worker = getattr(config.option, "dist", "no") == "each"
+    try:
+        run = ObservedRun(settings, destinations_of(settings), config.rootpath, per_worker=per_worker)
+    except JournalError as error:
+        warn(config, f"{PREFIX} off. No journal can be written: {error}")
+        return
+    hooks = SessionHooks(config, run, settings)
+    config.pluginmanager.register(hooks, SESSION_NAME)
+    config.add_cleanup(hooks.clean_up)
+    if not getattr(config.option, "tx", None):
+        _capture(config, run.sidecar, MASTER, keep_events=settings.custom_events, selection=run.selection)
+
+
+def observe_worker(config: pytest.Config, worker_input: dict[str, Any]) -> None:
+    """Observe the tests that an xdist worker runs; the controller records them."""
+    given = worker_input[WORKER_KEY]
+    selection = Selection()
+    hooks = _capture(
+        config, given["sidecar"], worker_input["workerid"], keep_events=given["events"], selection=selection
+    )
+    config.pluginmanager.register(WorkerHooks(config, hooks.guard, selection), SESSION_NAME)
+
+
+def _capture(
+    config: pytest.Config, sidecar: str, worker: str, *, keep_events: bool, selection: Selection
+) -> CaptureHooks:
+    allure = install(config)
+    marks = MarkWriter(sidecar, worker)
+    capture = Capture(marks, read_allure=allure.meta if allure else None, keep_events=keep_events)
+    hooks = CaptureHooks(config, capture, selection)
+    config.pluginmanager.register(hooks, CAPTURE_NAME)
+    config.stash[CAPTURE] = hooks
+    return hooks
+
+
+class Guard:
+    """Runs our code inside somebody else's program."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._pid = os.getpid()
+        self._getpid = os.getpid
+        self.error = ""
+
+    def __call__(self, action: Callable[..., Any], *args: object) -> Any:  # noqa: ANN401 - whatever the action returns
+        """Call ``action``; returns None in a foreign process and after an error."""
+        if self._getpid() != self._pid:
+            return None
+        try:
+            return action(*args)
+        except Exception as error:  # noqa: BLE001 - the suite must not see it, whatever it is
+            self._report(error)
+            return None
+
+    @property
+    def is_home(self) -> bool:
+        """Whether this is the process that was configured, not a fork of it."""
+        return self._getpid() == self._pid
+
+    def _report(self, error: Exception) -> None:
+        if self.error:
+            return
+        where = error.__traceback__
+        while where is not None and where.tb_next is not None:
+            where = where.tb_next
+        place = f" ({os.path.basename(where.tb_frame.f_code.co_filename)}:{where.tb_lineno})" if where else ""
+        self.error = f"an error of the plugin's own: {type(error).__name__}: {error}{place}"
+
+
+class CaptureHooks:
+    """Hooks of the process that runs tests."""
+
+    def __init__(self, config: pytest.Config, capture: Capture, selection: Selection) -> None:
+        self.guard = Guard(config)
+        self._capture = capture
+        self._selection = selection
+        self._found = 0
+
+    def add_event(self, name: str, payload: dict[str, str]) -> None:
+        """Keep a custom event of the running test."""
+        self.guard(self._capture.add_event, name, payload)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """See pytest_collection_modifyitems: how many tests there were before anybody dropped some."""
+        self._found = len(items)
+
+    def pytest_deselected(self, items: list[pytest.Item]) -> None:
+        """See pytest_deselected."""
+        self._selection.deselected += len(items)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """See pytest_collection_finish."""
+        self._selection.settle(self._found, len(session.items))
+        self.guard(self._capture.collected, session.items)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """See pytest_runtest_setup: an attempt begins."""
+        self.guard(self._capture.begin, item)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_call(self) -> None:
+        """See pytest_runtest_call."""
+        self.guard(self._capture.enter, "call")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_teardown(self) -> None:
+        """See pytest_runtest_teardown."""
+        self.guard(self._capture.enter, "teardown")
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[Any]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """See pytest_runtest_makereport: the report as all other plugins left it gets what it lacks."""
+        report = yield
+        self.guard(self._capture.reported, item, call, report)
+        return report
+
+
+class WorkerHooks:
+    """Hooks of an xdist worker: what it knows goes to the controller."""
+
+    def __init__(self, config: pytest.Config, guard: Guard, selection: Selection) -> None:
+        self._config = config
+        self._guard = guard
+        self._selection = selection
+        self._guard(self._selection.asked_for_part, config)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """See pytest_runtest_logreport: called before xdist sends the report."""
+        self._guard(pack, report)
+
+    def pytest_sessionfinish(self) -> None:
+        """See pytest_sessionfinish: the worker's last word."""
+        if self._guard.is_home:
+            plain = {**self._selection.as_plain(), "error": self._guard.error}
+            self._config.workeroutput[WORKER_KEY] = plain  # type: ignore[attr-defined] # set by xdist
+
+
+class SessionHooks:
+    """Hooks of the process where reports arrive: pytest itself, or xdist's controller."""
+
+    def __init__(self, config: pytest.Config, run: ObservedRun, settings: Settings) -> None:
+        self._config = config
+        self._guard = Guard(config)
+        self._run = run
+        self._settings = settings
+        self._collecting_since_ns = 0
+        self._begun = False
+        self._finished = False
+        self._printed = False
+        self._worker_error = ""
+        self._alive = 0
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        """See pytest_sessionstart: the helper loads while tests are collected."""
+        self._guard(self._run.start)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> None:
+        """See pytest_collection."""
+        self._guard(self._begin)
+
+    def pytest_collectstart(self) -> None:
+        """See pytest_collectstart."""
+        self._collecting_since_ns = Clock.time_ns()
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """See pytest_collectreport: what cannot be collected is a result too."""
+        if report.failed:
+            since = self._collecting_since_ns or Clock.time_ns()
+            self._guard(self._run.recorder.on_collection_error, report, since)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """See pytest_collection_finish; xdist's controller collects nothing and does not call it."""
+        self._guard(self._collected, len(session.items))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:  # noqa: ANN401 - xdist has no public type for it
+        """See xdist's pytest_configure_node: what a worker has to know."""
+        node.workerinput[WORKER_KEY] = {
+            "sidecar": self._run.sidecar,
+            "events": self._settings.custom_events,
+        }
+        self._alive += 1
+        self._run.selection.workers = max(self._run.selection.workers, self._alive)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        """See xdist's pytest_xdist_node_collection_finished: called for each worker."""
+        if not self._run.selection.collected:
+            copies = self._run.selection.workers if self._config.option.dist == "each" else 1
+            self._guard(self._collected, len(ids) * copies)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:  # noqa: ANN401 - xdist has no public type for it
+        """See xdist's pytest_testnodedown."""
+        self._alive -= 1
+        said = getattr(node, "workeroutput", {}).get(WORKER_KEY, {})
+        self._guard(self._run.selection.add_worker, said)
+        self._worker_error = self._worker_error or said.get("error", "")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """See pytest_runtest_logreport: before other reporters, so that none of them sees our attribute."""
+        self._guard(self._run.recorder.on_report, report)
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
+        """See pytest_sessionfinish: sending goes on while the other plugins finish."""
+        self._guard(self._run.flush)
+        try:
+            return (yield)
+        finally:
+            self._guard(self._finish, int(session.exitstatus))
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """See pytest_terminal_summary."""
+        self._guard(self._print, terminalreporter.write_line)
+
+    def pytest_unconfigure(self) -> None:
+        """See pytest_unconfigure: where there is no terminal summary, the line still is."""
+        self.clean_up()
+
+    def clean_up(self) -> None:
+        """Leave nothing behind, however the session ended."""
+        if self._begun and not self._finished:
+            self._guard(self._finish, 3)
+        if self._begun:
+            self._guard(self._print, print)
+        else:
+            self._guard(self._run.abandon)
+
+    def _begin(self) -> None:
+        self._run.selection.asked_for_part(self._config)
+        self._run.begin()
+        self._begun = True
+
+    def _collected(self, collected: int) -> None:
+        self._run.selection.collected = collected
+        self._run.collected()
+        self._run.reap()
+
+    def _finish(self, exit_status: int) -> None:
+        if not self._begun:
+            return
+        self._finished = True
+        outcome = self._with_errors(self._run.finish(exit_status))
+        if outcome.needs_attention:
+            warn(self._config, summary(outcome))
+        self._outcome = outcome
+
+    def _with_errors(self, outcome: Outcome) -> Outcome:
+        errors = tuple(error for error in (self._guard.error, self._worker_error) if error)
+        return outcome._replace(notes=(*outcome.notes, *errors))
+
+    def _print(self, write: Callable[[str], object]) -> None:
+        if not self._printed and self._finished:
+            self._printed = True
+            write(summary(self._outcome))

@@ -1,0 +1,81 @@
+"""Ids of spans and traces, made from what names them.
+
+They derive from a random id of the session, so that the controller can name the span of a test whose worker is dead,
+a resend carries the same ids, and two sessions with one run id never collide.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from hashlib import blake2b
+from typing import NamedTuple
+
+_TRACEPARENT = re.compile(r"^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(-.*)?$")
+
+# Tempo keeps 5 MB of a trace and drops the rest without a word; a lean span has 440 bytes there.
+TESTS_PER_TRACE = 2_000
+
+
+def new_session_id() -> str:
+    """Return 32 random hexadecimal digits; ``random`` is the tested suite's to seed."""
+    return os.urandom(16).hex()
+
+
+class SpanContext(NamedTuple):
+    """Identity of a span: ``trace_id`` (32 hexadecimal digits), ``span_id`` (16), as W3C Trace Context writes them."""
+
+    trace_id: str
+    span_id: str
+
+
+def parse_traceparent(text: str | None) -> SpanContext | None:
+    """Read a W3C ``traceparent``; anything malformed counts as absent, as the specification asks."""
+    match = _TRACEPARENT.match((text or "").strip())
+    return SpanContext(match[1], match[2]) if match else None
+
+
+class Ids:
+    """Names every span of one session.
+
+    ``scope`` is ``session``, ``module`` or ``test``: how far one trace reaches. ``auto`` is decided once the
+    number of tests is known.
+    """
+
+    def __init__(self, session_id: str, scope: str = "auto", parent: SpanContext | None = None) -> None:
+        self.session_id = session_id
+        self.scope = scope
+        self.parent = parent
+        self._key = session_id.encode()
+        self.session = SpanContext(
+            parent.trace_id if parent else self._hash(16, "trace"), self._hash(8, "session span")
+        )
+
+    def decide(self, collected: int) -> None:
+        """Settle ``auto``: one trace where it is small enough to be kept whole, else one per module."""
+        if self.scope == "auto":
+            self.scope = "session" if collected <= TESTS_PER_TRACE else "module"
+
+    def test(self, nodeid: str, attempt: int, distinction: str = "") -> SpanContext:
+        """Name the span of an attempt; ``distinction`` tells equal node ids apart (worker, occurrence)."""
+        span_id = self._hash(8, "test", nodeid, str(attempt), distinction)
+        if self.scope == "module":
+            return SpanContext(self.module(nodeid).trace_id, span_id)
+        if self.scope == "test":
+            return SpanContext(self._hash(16, "test trace", nodeid, str(attempt), distinction), span_id)
+        return SpanContext(self.session.trace_id, span_id)
+
+    def module(self, nodeid: str) -> SpanContext:
+        """Name the span of the module that ``nodeid`` belongs to."""
+        module = nodeid.partition("::")[0]
+        return SpanContext(self._hash(16, "module trace", module), self._hash(8, "module span", module))
+
+    def parent_of_test(self, nodeid: str) -> str:
+        """Return the span id above a test's span, empty where the test is the root of its trace."""
+        if self.scope == "module":
+            return self.module(nodeid).span_id
+        return "" if self.scope == "test" else self.session.span_id
+
+    def _hash(self, size: int, *parts: str) -> str:
+        text = "\0".join(parts).encode("utf-8", "backslashreplace")
+        return blake2b(text, digest_size=size, key=self._key).hexdigest()

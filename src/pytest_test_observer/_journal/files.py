@@ -1,0 +1,119 @@
+"""Names of a run's files, and the directory they live in."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import tempfile
+from collections.abc import Iterator, Mapping
+from hashlib import sha256
+from typing import NamedTuple
+
+DIRECTORY = "pytest-test-observer"
+SUFFIX = ".jsonl"
+EVENTS_SUFFIX = "_events.jsonl"
+META_SUFFIX = ".meta.jsonl"
+QUARANTINE = "quarantine"
+
+_PLAIN = re.compile(r"[^A-Za-z0-9_-]")
+# File names have 255 bytes on most systems; the longest suffix and a counter need some of them.
+_LONGEST = 180
+
+
+class JournalFiles(NamedTuple):
+    """Paths of one run's files."""
+
+    directory: str
+    stem: str
+
+    @property
+    def results(self) -> str:
+        """Rows of attempts."""
+        return self._path(SUFFIX)
+
+    @property
+    def events(self) -> str:
+        """Rows of custom events."""
+        return self._path(EVENTS_SUFFIX)
+
+    @property
+    def meta(self) -> str:
+        """The sidecar."""
+        return self._path(META_SUFFIX)
+
+    @property
+    def lock(self) -> str:
+        """Held while somebody writes or sends."""
+        return self._path(".lock")
+
+    @property
+    def log(self) -> str:
+        """What the helper has to say."""
+        return self._path(".log")
+
+    def table(self, key: str) -> str:
+        """Path of the rows of a table that has a file of its own (``results`` or ``events``)."""
+        return self.results if key == "results" else self.events
+
+    def _path(self, suffix: str) -> str:
+        return os.path.join(self.directory, self.stem + suffix)
+
+
+def stem_for(run_id: str) -> str:
+    """Return ``run_id`` as a file name: different ids have different names, none can leave the directory."""
+    stem = _PLAIN.sub(_escape, run_id)
+    if stem.endswith("_events"):  # else the rows of run "x_events" would be taken for the events of run "x"
+        stem = stem[: -len("_events")] + "%5Fevents"
+    if len(stem) > _LONGEST or not stem:
+        digest = sha256(run_id.encode("utf-8", "surrogatepass")).hexdigest()
+        stem = f"{stem[: _LONGEST - 70]}%{digest}"
+    return stem
+
+
+def _escape(match: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in match[0].encode("utf-8", "surrogatepass"))
+
+
+def buffer_directory(environ: Mapping[str, str]) -> str:
+    """Return where buffers belong: below ``XDG_CACHE_HOME``, else ``~/.cache``."""
+    base = environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return os.path.join(base, DIRECTORY)
+
+
+def usable_directories(environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield directories that exist (made, if need be) and are ours, best first: the cache, then a temporary one."""
+    shared = os.path.join(tempfile.gettempdir(), f"{DIRECTORY}-{_user()}")
+    for directory in (buffer_directory(environ), shared):
+        try:
+            os.makedirs(directory, mode=0o700, exist_ok=True)
+        except OSError:
+            continue
+        if _is_ours(directory):
+            yield directory
+    try:
+        yield tempfile.mkdtemp(prefix=f"{DIRECTORY}-")
+    except OSError:
+        return
+
+
+def _user() -> str:
+    return str(os.getuid()) if hasattr(os, "getuid") else "user"
+
+
+def _is_ours(directory: str) -> bool:
+    """Whether nobody else can have put the directory there (anybody can write to /tmp)."""
+    status = os.lstat(directory)
+    if stat.S_ISLNK(status.st_mode) and directory.startswith(tempfile.gettempdir()):
+        return False
+    return not hasattr(os, "getuid") or os.stat(directory).st_uid == os.getuid()
+
+
+def candidates(directory: str, run_id: str) -> Iterator[JournalFiles]:
+    """Yield names for a run's files, without end: a run id may come back, its files are never shared."""
+    stem = stem_for(run_id)
+    yield JournalFiles(directory, stem)
+    number = 2
+    while True:
+        yield JournalFiles(directory, f"{stem}~{number}")
+        number += 1

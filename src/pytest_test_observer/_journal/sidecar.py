@@ -1,0 +1,135 @@
+"""The lines of a sidecar: what rows cannot say, one JSON object a line, told apart by ``kind``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Union
+
+import msgspec
+
+from pytest_test_observer._record import Context
+
+
+class Process(msgspec.Struct, frozen=True):
+    """A process, so that another one can tell whether it still lives: see ``_process.is_alive``."""
+
+    pid: int
+    started: str
+    host: str
+
+
+class Begin(msgspec.Struct, frozen=True, tag_field="kind", tag="begin"):
+    """First line: who writes, and what all rows of the run have in common.
+
+    ``trace_scope`` and ``parent`` make the ids of spans; ``per_worker`` is ``--dist each``.
+    """
+
+    version: str
+    session_id: str
+    context: Context
+    started_ns: int
+    process: Process
+    trace_scope: str = "auto"
+    parent: tuple[str, str] | None = None
+    per_worker: bool = False
+    errors: str = "full"
+
+
+class Collected(msgspec.Struct, frozen=True, tag_field="kind", tag="collected"):
+    """Collection is over: ``trace_scope`` is settled now."""
+
+    collected: int
+    deselected: int
+    trace_scope: str
+    workers: int = 0
+    partial: bool = False
+
+
+class Start(msgspec.Struct, frozen=True, tag_field="kind", tag="start"):
+    """An attempt begins, in ``worker``; ``location`` is pytest's (file, line from 0, domain)."""
+
+    worker: str
+    nodeid: str
+    occurrence: int
+    attempt: int
+    time_ns: int
+    location: tuple[str, int | None, str]
+    markers: list[str]
+
+
+class Enter(msgspec.Struct, frozen=True, tag_field="kind", tag="enter"):
+    """The attempt that runs in ``worker`` enters ``phase``."""
+
+    worker: str
+    phase: str
+
+
+class Sealed(msgspec.Struct, frozen=True, tag_field="kind", tag="sealed"):
+    """A batch: the next ``size`` bytes of ``table`` that no earlier batch holds, with the digest of just them."""
+
+    number: int
+    table: str
+    size: int
+    rows: int
+    digest: str
+
+
+class Taken(msgspec.Struct, frozen=True, tag_field="kind", tag="taken"):
+    """The destination has confirmed a batch."""
+
+    number: int
+
+
+class SetAside(msgspec.Struct, frozen=True, tag_field="kind", tag="set_aside"):
+    """Lines of a batch that no destination will take are in quarantine; the rest of it was taken."""
+
+    number: int
+    rows: int
+
+
+class Run(msgspec.Struct, frozen=True, tag_field="kind", tag="run"):
+    """The row of the run: the last thing its writer says."""
+
+    row: msgspec.Raw
+
+
+Line = Union[Begin, Collected, Start, Enter, Sealed, Taken, SetAside, Run]  # noqa: UP007 - msgspec reads it at run time
+
+_decoder = msgspec.json.Decoder(Line)
+_encode = msgspec.json.Encoder().encode
+_MARKS = (b'{"kind":"start"', b'{"kind":"enter"')
+
+
+def encode_line(line: Line) -> bytes:
+    """Return a line as it stands in the file."""
+    return _encode(line) + b"\n"
+
+
+class Tail:
+    """Reads the lines of a sidecar that were added since the last call.
+
+    A last line that is not whole yet is left for the next call; torn and unknown ones are passed over.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._offset = 0
+
+    def lines(self, *, marks: bool = False) -> Iterator[Line]:
+        """Yield new lines. ``marks`` includes what was running: most lines, of use only after a death."""
+        try:
+            file = open(self._path, "rb")  # noqa: SIM115 - apart, to tell its errors from those of reading
+        except FileNotFoundError:
+            return
+        with file:
+            file.seek(self._offset)
+            for raw in file:
+                if not raw.endswith(b"\n"):
+                    return
+                self._offset += len(raw)
+                if not marks and raw.startswith(_MARKS):
+                    continue
+                try:
+                    yield _decoder.decode(raw)
+                except (msgspec.MsgspecError, UnicodeDecodeError):
+                    continue

@@ -1,0 +1,88 @@
+"""What the plugin says: one line at the end of a run, and a warning where something needs attention."""
+
+from __future__ import annotations
+
+import shlex
+import warnings
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_test_observer._settings import Settings
+
+PREFIX = "test-observer:"
+
+
+class ObserverWarning(pytest.PytestWarning):
+    """Something about the results of this run needs attention; the tests themselves are not concerned."""
+
+
+class Outcome(NamedTuple):
+    """What became of a run's results; the numbers count attempts, ``not_run`` counts tests."""
+
+    sent: int
+    kept: int
+    lost: int
+    not_run: int
+    destination: str
+    path: str = ""
+    command: str = ""
+    reason: str = ""
+    lost_reason: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether anything is not where it should be."""
+        return bool(self.kept or self.lost or self.reason or self.notes)
+
+
+def summary(outcome: Outcome) -> str:
+    """Return the one line that ends a run."""
+    parts = [f"{_results(outcome.sent)} sent to {outcome.destination}"]
+    if outcome.kept:
+        parts.append(f"{outcome.kept} kept on disk")
+    if outcome.lost:
+        parts.append(f"{outcome.lost} lost ({outcome.lost_reason})")
+    if outcome.not_run:
+        parts.append(f"{outcome.not_run} collected tests not run")
+    line = f"{PREFIX} {', '.join(parts)}."
+    if outcome.reason:
+        line += f" {_sentence(outcome.reason)}"
+    if outcome.path:
+        line += f" Kept in {outcome.path}; send with: {outcome.command}"
+    return " ".join([line, *(_sentence(note) for note in outcome.notes)])
+
+
+def replay_command(settings: Settings, path: str) -> str:
+    """Return the command that sends a kept journal, without secrets: those it takes from the environment."""
+    from pytest_test_observer._target import parse_clickhouse  # noqa: PLC0415 - only where something was kept
+
+    flags = [f"--ch-url={parse_clickhouse(settings.ch_url).label}"] if settings.ch_url else []
+    for name in ("ch_user", "ch_db", "ch_table", "ch_cluster"):
+        if settings.sources[name] != "default":
+            flags.append(f"--{name.replace('_', '-')}={getattr(settings, name)}")
+    return shlex.join(["pytest-observer", "replay", *flags, path])
+
+
+def warn(config: pytest.Config, message: str) -> None:
+    """Issue a pytest warning that can change nothing: not where warnings are errors, not where they are limited."""
+    limit = getattr(config.option, "max_warnings", None)
+    if limit is None and "max_warnings" in config._parser._inidict:  # noqa: SLF001 - pytest 9.2 and later
+        limit = config.getini("max_warnings")
+    if limit is not None:
+        return
+    try:
+        warnings.warn(ObserverWarning(message), stacklevel=2)
+    except ObserverWarning:
+        pass
+
+
+def _results(count: int) -> str:
+    return f"{count} result{'' if count == 1 else 's'}"
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return text if text.endswith((".", "!")) else f"{text}."

@@ -1,0 +1,256 @@
+"""Turns pytest's reports into records, in the process where the reports arrive.
+
+Reports are gathered by node id, worker, occurrence and attempt, not by order of arrival: those of subtests can come
+before that of the setup. An attempt ends with the report of its teardown, with a report that says ``rerun`` once all
+phases are over (older pytest-rerunfailures logs nothing of that attempt afterwards), or with the death of its worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from pytest_test_observer._clock import Clock
+from pytest_test_observer._errors import ErrorText, error_text
+from pytest_test_observer._extras import Extras, take
+from pytest_test_observer._gathered import Gathered, Location, location_of
+from pytest_test_observer._ids import Ids
+from pytest_test_observer._record import NS_PER_S, AllureMeta, TestRecord
+from pytest_test_observer._tally import Identity, Tally
+from pytest_test_observer._text import storable
+from pytest_test_observer._verdict import PHASES, Attempt, Verdict, decide
+
+if TYPE_CHECKING:
+    import pytest
+
+MASTER = "master"
+CRASHED = "crashed"
+
+
+class Key(NamedTuple):
+    """What tells one attempt from another while its reports arrive; ``attempt`` counts within ``worker``."""
+
+    nodeid: str
+    worker: str
+    occurrence: int = 1
+    attempt: int = 1
+
+
+class Running(NamedTuple):
+    """The test that a process was at when it died: as that process marked it down, or deduced."""
+
+    key: Key
+    phase: str
+    start_ns: int
+    location: Location = Location()
+    markers: tuple[str, ...] = ()
+
+
+def worker_of(report: pytest.TestReport | pytest.CollectReport) -> str:
+    """Return the name of the xdist worker that a report comes from, else ``master``."""
+    gateway = getattr(getattr(report, "node", None), "gateway", None)
+    return str(gateway.id) if gateway is not None else MASTER
+
+
+class Naming:
+    """Numbers attempts and names their spans: the same in the controller, in the helper and in replay.
+
+    ``per_worker`` is true where each worker runs the whole suite (``--dist each``).
+    """
+
+    def __init__(self, ids: Ids, *, per_worker: bool = False) -> None:
+        self.ids = ids
+        self.tally = Tally()
+        self._per_worker = per_worker
+
+    def identity(self, key: Key) -> Identity:
+        """Return what all attempts of a test share."""
+        return Identity(storable(key.nodeid), key.occurrence, key.worker if self._per_worker else "")
+
+    def record(self, key: Key, verdict: Verdict, gathered: Gathered, facts: Facts) -> TestRecord:
+        """Build the record of an attempt and count it."""
+        identity = self.identity(key)
+        attempt = self.tally.number(identity, key.attempt)
+        span = self.ids.test(identity.nodeid, attempt, identity.distinction)
+        ran = "call" if "call" in gathered.phases else verdict.when_phase
+        record = TestRecord(
+            nodeid=identity.nodeid,
+            attempt=attempt,
+            worker_id=key.worker,
+            start_ns=facts.start_ns,
+            end_ns=max(facts.end_ns, facts.start_ns),
+            status=verdict.status,
+            outcome=verdict.outcome,
+            when_phase=verdict.when_phase,
+            duration=gathered.duration(ran),
+            trace_id=span.trace_id,
+            span_id=span.span_id,
+            parent_span_id=self.ids.parent_of_test(identity.nodeid),
+            flaky=verdict.status == "passed" and self.tally.is_troubled(identity),
+            setup_duration=gathered.duration("setup"),
+            call_duration=gathered.duration("call"),
+            teardown_duration=gathered.duration("teardown"),
+            markers=facts.markers,
+            file=facts.location.file,
+            line=facts.location.line,
+            function=facts.location.function,
+            error_type=facts.error_type,
+            error_message=facts.error.message,
+            error_stacktrace=facts.error.stacktrace,
+            allure=facts.extras.allure if facts.extras else AllureMeta(),
+            attributes=gathered.attributes,
+            events=facts.extras.events if facts.extras else [],
+        )
+        self.tally.count(identity, record)
+        return record
+
+    def crashed(
+        self, running: Running, error: ErrorText, noticed_ns: int, gathered: Gathered | None = None
+    ) -> TestRecord:
+        """Build the record of a test whose process died: it ends when the death was noticed."""
+        gathered = gathered or Gathered()
+        facts = Facts(
+            start_ns=running.start_ns,
+            end_ns=noticed_ns,
+            location=running.location,
+            markers=list(running.markers),
+            error=error,
+            error_type=CRASHED,
+        )
+        return self.record(running.key, decide(Attempt({}, crashed=running.phase)), gathered, facts)
+
+
+class Facts(NamedTuple):
+    """What a record takes from elsewhere than the phases of its attempt."""
+
+    start_ns: int
+    end_ns: int
+    location: Location
+    error: ErrorText
+    markers: list[str]
+    error_type: str = ""
+    extras: Extras | None = None
+
+
+class Recorder:
+    """Gathers reports and hands each finished attempt to ``sink``.
+
+    ``errors`` is the setting ``observer_errors`` (``full``, ``message`` or ``none``); ``running`` returns what the
+    dead worker of that name marked down last.
+    """
+
+    def __init__(
+        self,
+        naming: Naming,
+        sink: Callable[[TestRecord], None],
+        *,
+        errors: str = "full",
+        running: Callable[[str], Running | None] = lambda _worker: None,
+    ) -> None:
+        self.naming = naming
+        self._sink = sink
+        self._errors = errors
+        self._running = running
+        self._open: dict[Key, Gathered] = {}
+        self._ended: dict[str, Key] = {}
+        self._uncollected: set[str] = set()
+
+    def on_report(self, report: pytest.TestReport) -> None:
+        """Take in one report; the attempt's record leaves when this was its last."""
+        worker = worker_of(report)
+        extras = take(report)
+        if report.when not in PHASES:
+            self._on_crash(report, worker)
+            return
+        key = _key(report, worker, extras)
+        if key == self._ended.get(worker):
+            return  # the teardown of an attempt that its rerun report has ended already
+        gathered = self._open.get(key)
+        if gathered is None:
+            gathered = self._open[key] = Gathered()
+        if hasattr(report, "context"):
+            gathered.add_subtest(report)
+            return
+        gathered.add(report, extras)
+        if report.when == "teardown" or (gathered.rerun and (extras is None or extras.complete)):
+            self._end(key, extras)
+
+    def on_collection_error(self, report: pytest.CollectReport, started_ns: int) -> None:
+        """Record what could not be collected; under xdist every worker reports it, one is enough."""
+        if report.nodeid in self._uncollected:
+            return
+        self._uncollected.add(report.nodeid)
+        now = Clock.time_ns()
+        error_type = _collection_error_type(report)
+        facts = Facts(
+            start_ns=started_ns,
+            end_ns=now,
+            location=Location(storable(report.nodeid.partition("::")[0])),
+            markers=[],
+            error=self._allowed(error_text(report)),
+            error_type=error_type,
+        )
+        gathered = Gathered()
+        key = Key(report.nodeid, worker_of(report))
+        verdict = Verdict("broken", "error", "collect")
+        self._sink(self.naming.record(key, verdict, gathered, facts))
+
+    def _on_crash(self, report: pytest.TestReport, worker: str) -> None:
+        running = self._running(worker)
+        if running is None or running.key.nodeid != storable(report.nodeid):
+            running = self._deduce(report, worker)
+        gathered = self._open.pop(running.key._replace(nodeid=report.nodeid), None)
+        self._ended[worker] = running.key._replace(nodeid=report.nodeid)
+        self._sink(self.naming.crashed(running, self._allowed(error_text(report)), Clock.time_ns(), gathered))
+
+    def _deduce(self, report: pytest.TestReport, worker: str) -> Running:
+        """Say from reports alone what a dead worker was at (the marks of a remote one are on its own disk)."""
+        now = Clock.time_ns()
+        for key, gathered in self._open.items():
+            if key.nodeid == report.nodeid and key.worker == worker:
+                return Running(
+                    key, gathered.last_started_phase(), gathered.started_ns or now, gathered.location
+                )
+        return Running(Key(report.nodeid, worker), "setup", now, location_of(report.location))
+
+    def _end(self, key: Key, extras: Extras | None) -> None:
+        gathered = self._open.pop(key)
+        self._ended[key.worker] = key
+        gathered.complete(extras)
+        verdict = decide(gathered.attempt)
+        error_type = _error_type(verdict, extras)
+        facts = Facts(
+            start_ns=gathered.started_ns,
+            end_ns=gathered.ended_ns,
+            location=gathered.location,
+            markers=extras.markers if extras else [],
+            error=self._allowed(gathered.error(verdict, error_type)),
+            error_type=error_type,
+            extras=extras,
+        )
+        self._sink(self.naming.record(key, verdict, gathered, facts))
+
+    def _allowed(self, text: ErrorText) -> ErrorText:
+        if self._errors == "full":
+            return text
+        return ErrorText(text.message) if self._errors == "message" else ErrorText()
+
+
+def _key(report: pytest.TestReport, worker: str, extras: Extras | None) -> Key:
+    if extras:
+        return Key(report.nodeid, worker, extras.occurrence, extras.attempt)
+    # Reports without extras come from processes that our hooks keep out of (pytest-forked).
+    return Key(report.nodeid, worker, 1, 1 + getattr(report, "rerun", 0))
+
+
+def _error_type(verdict: Verdict, extras: Extras | None) -> str:
+    if verdict.status in ("passed", "skipped"):
+        return ""
+    known = extras.error_types if extras else {}
+    return known.get(verdict.when_phase) or "Failed"
+
+
+def _collection_error_type(report: pytest.CollectReport) -> str:
+    crash = getattr(report.longrepr, "reprcrash", None)
+    head = str(getattr(crash, "message", "")).partition(":")[0]
+    return head if head.isidentifier() else "CollectError"

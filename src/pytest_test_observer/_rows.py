@@ -1,0 +1,78 @@
+"""From records to lines of JSON that ClickHouse loads as they are (``FORMAT JSONEachRow``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+
+from pytest_test_observer._clock import IsoTime
+from pytest_test_observer._columns import EVENTS, RESULTS, RUNS, Column, Table
+from pytest_test_observer._record import NS_PER_MS, Context, RunRecord, TestRecord
+from pytest_test_observer._text import storable_deep
+
+_Getter = Callable[[Any], Any]
+_encode = msgspec.json.Encoder().encode
+
+
+def encode(value: object) -> bytes:
+    """Encode plain data as JSON; what has no UTF-8 form is made storable, visibly."""
+    try:
+        return _encode(value)
+    except UnicodeEncodeError:
+        return _encode(storable_deep(msgspec.to_builtins(value)))
+
+
+class _Part:
+    """The columns of one scope of a table, as the inside of a JSON object."""
+
+    def __init__(self, columns: list[Column], iso: IsoTime) -> None:
+        self._names = [column.name for column in columns]
+        sources = [column.source for column in columns]
+        getter = attrgetter(*sources)
+        self._get: _Getter = getter if len(sources) > 1 else lambda record: (getter(record),)
+        self._times = [
+            (index, iso if column.type.startswith("DateTime64") else None)
+            for index, column in enumerate(columns)
+            if column.source.endswith("_ns")
+        ]
+
+    def __call__(self, record: object) -> bytes:
+        values = list(self._get(record))
+        for index, convert in self._times:
+            milliseconds = values[index] // NS_PER_MS
+            values[index] = convert(milliseconds) if convert else milliseconds
+        return encode(dict(zip(self._names, values, strict=True)))[1:-1]
+
+
+def _part(table: Table, scope: str, iso: IsoTime) -> _Part:
+    return _Part([column for column in table.columns if column.scope == scope], iso)
+
+
+class RowEncoder:
+    """Encodes what one run writes. What all its rows have in common is encoded once."""
+
+    def __init__(self, context: Context) -> None:
+        iso = IsoTime()
+        self._common = {
+            table.key: b"{" + _part(table, "context", iso)(context) + b"," for table in (RESULTS, EVENTS, RUNS)
+        }
+        self._result = _part(RESULTS, "record", iso)
+        self._run = _part(RUNS, "record", iso)
+        self._event_owner = _part(EVENTS, "record", iso)
+        self._event = _part(EVENTS, "event", iso)
+
+    def result(self, record: TestRecord) -> bytes:
+        """Return the line of an attempt, with its line feed."""
+        return self._common["results"] + self._result(record) + b"}\n"
+
+    def events(self, record: TestRecord) -> bytes:
+        """Return the lines of the events of an attempt."""
+        start = self._common["events"] + self._event_owner(record) + b","
+        return b"".join([start + self._event(event) + b"}\n" for event in record.events])
+
+    def run(self, record: RunRecord) -> bytes:
+        """Return the line of the run itself."""
+        return self._common["runs"] + self._run(record) + b"}\n"

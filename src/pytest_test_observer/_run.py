@@ -1,0 +1,163 @@
+"""One observed session, in the process where its reports arrive: from the first hook to the line that ends it."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pytest_test_observer import __version__
+from pytest_test_observer._clock import Clock
+from pytest_test_observer._context import begin as begin_context
+from pytest_test_observer._destinations.config import Destinations
+from pytest_test_observer._ids import Ids, new_session_id, parse_traceparent
+from pytest_test_observer._journal.marks import read_marks
+from pytest_test_observer._journal.sidecar import Begin, Collected, Run
+from pytest_test_observer._journal.writer import JournalWriter
+from pytest_test_observer._messages import Outcome, replay_command
+from pytest_test_observer._process import this_process
+from pytest_test_observer._record import Context, RunRecord
+from pytest_test_observer._recorder import Naming, Recorder
+from pytest_test_observer._selection import Selection, run_status
+from pytest_test_observer._shipper.delivery import Delivery
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_test_observer._settings import Settings
+
+
+class ObservedRun:
+    """Ids, context, recorder, journal and delivery of one session.
+
+    ``per_worker`` is true under ``--dist each``. Raises JournalError when no journal can be made.
+    """
+
+    def __init__(self, settings: Settings, destinations: Destinations, rootdir: Path, *, per_worker: bool) -> None:
+        self._settings = settings
+        self._destinations = destinations
+        self.selection = Selection()
+        self._started_ns = Clock.time_ns()
+        run_id = os.environ.get("PYTEST_OBSERVER_RUN_ID") or str(uuid.UUID(bytes=os.urandom(16), version=4))
+        self._journal = JournalWriter.create(os.environ, run_id)
+        self._pending_context = begin_context(
+            os.environ, rootdir, run_id=run_id, variant=settings.observer_variant
+        )
+        self._context = Context(run_id=run_id)
+        self._per_worker = per_worker
+        ids = Ids(new_session_id(), settings.otlp_trace, parse_traceparent(os.environ.get("TRACEPARENT")))
+        self.recorder = Recorder(
+            Naming(ids, per_worker=per_worker),
+            self._journal.append,
+            errors=settings.observer_errors,
+            running=lambda worker: read_marks(self.sidecar).get(worker),
+        )
+        self._ids = ids
+        self._delivery = Delivery(self._journal.files, destinations)
+        self._outcome: Outcome | None = None
+
+    @property
+    def sidecar(self) -> str:
+        """Path of the sidecar, where workers mark down what runs."""
+        return self._journal.files.meta
+
+    def start(self) -> None:
+        """Start the helper; collection goes on beside it."""
+        self._delivery.start()
+
+    def begin(self) -> None:
+        """Write the journal's first line; from now on there can be rows."""
+        self._context = self._pending_context.result()
+        ids = self._ids
+        line = Begin(
+            version=__version__,
+            session_id=ids.session_id,
+            context=self._context,
+            started_ns=self._started_ns,
+            process=this_process(),
+            trace_scope="session" if ids.scope == "auto" else ids.scope,
+            parent=tuple(ids.parent) if ids.parent else None,
+            per_worker=self._per_worker,
+            errors=self._settings.observer_errors,
+        )
+        self._journal.begin(self._context, line)
+
+    def collected(self) -> None:
+        """Collection is over: settle what depends on the number of tests, and let no child process be seen."""
+        selection = self.selection
+        self._ids.decide(selection.collected)
+        self._journal.note(
+            Collected(
+                selection.collected,
+                selection.deselected,
+                self._ids.scope,
+                selection.workers,
+                selection.is_partial,
+            )
+        )
+
+    def reap(self) -> None:
+        """Collect the processes that were started, before a test can see them."""
+        self._delivery.reap()
+
+    def flush(self) -> None:
+        """No more results will come: what is there can go."""
+        self._delivery.flush()
+
+    def finish(self, exit_status: int) -> Outcome:
+        """Write the row of the run, wait for the rest to be sent, and say what became of it. Idempotent."""
+        if self._outcome is None:
+            self._journal.note(Run(msgspec.Raw(self._journal.run_row(self._run_record(exit_status)))))
+            self._journal.give_up()
+            self._outcome = self._close()
+        return self._outcome
+
+    def abandon(self) -> None:
+        """End a session that never came to its tests."""
+        if self._outcome is None:
+            self._pending_context.close()
+            self._delivery.abandon()
+            self._journal.discard()
+
+    def _run_record(self, exit_status: int) -> RunRecord:
+        tally = self.recorder.naming.tally
+        not_run = self._not_run()
+        return RunRecord(
+            start_ns=self._started_ns,
+            end_ns=Clock.time_ns(),
+            status=run_status(exit_status, not_run),
+            exit_status=exit_status,
+            trace_id=self._ids.session.trace_id,
+            span_id=self._ids.session.span_id,
+            collected=self.selection.collected,
+            deselected=self.selection.deselected,
+            not_run=not_run,
+            partial=self.selection.is_partial or not_run > 0,
+            tests=tally.counts,
+            workers=self.selection.workers,
+            attributes=self._context.resource,
+        )
+
+    def _not_run(self) -> int:
+        return max(0, self.selection.collected - self.recorder.naming.tally.reported)
+
+    def _close(self) -> Outcome:
+        result = self._delivery.finish(self._settings.observer_exit_timeout)
+        self._journal.close()
+        files = self._journal.files
+        on_disk = self._journal.written - self._journal.lost
+        sent = on_disk if result.sent is None else result.sent
+        return Outcome(
+            sent=sent,
+            kept=max(0, on_disk - sent),
+            lost=self._journal.lost,
+            not_run=self._not_run(),
+            destination=self._destinations.label,
+            path="" if result.complete else files.results,
+            command="" if result.complete else replay_command(self._settings, files.results),
+            reason=result.message,
+            lost_reason=self._journal.error,
+            notes=result.notes,
+        )

@@ -1,0 +1,56 @@
+"""How much of a suite a session ran, and how it ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
+
+# Options that select tests without telling pytest what they left out.
+_SELECTING = ("keyword", "markexpr", "lf", "last_failed", "stepwise", "failedfirst_only", "deselect")
+_ABORTED = frozenset({2, 3, 4})
+_NOTHING_COLLECTED = 5
+
+
+class Selection:
+    """Counts of one session, put together while it collects; under xdist the workers' share is added."""
+
+    def __init__(self) -> None:
+        self.collected = 0
+        self.deselected = 0
+        self.workers = 1
+        self.is_partial = False
+
+    def asked_for_part(self, config: pytest.Config) -> None:
+        """Note whether the command line names a part of the suite: an option, a file, or a node id."""
+        option = config.option
+        by_option = any(getattr(option, name, None) for name in _SELECTING)
+        by_name = any("::" in arg or arg.endswith(".py") for arg in map(str, getattr(option, "file_or_dir", [])))
+        self.is_partial = self.is_partial or by_option or by_name
+
+    def settle(self, found: int, kept: int) -> None:
+        """Collection found ``found`` tests and keeps ``kept``; sharding plugins do not always say what they drop."""
+        self.collected = kept
+        self.is_partial = self.is_partial or kept < found or self.deselected > 0
+
+    def as_plain(self) -> dict[str, int]:
+        """What a worker tells the controller."""
+        return {"deselected": self.deselected, "partial": int(self.is_partial)}
+
+    def add_worker(self, plain: dict[str, int]) -> None:
+        """Take in what a worker tells: all of them select the same."""
+        self.deselected = max(self.deselected, plain.get("deselected", 0))
+        self.is_partial = self.is_partial or bool(plain.get("partial"))
+
+
+def run_status(exit_status: int, not_run: int) -> str:
+    """Return success, failure, aborted or skipped for an exit status of pytest.
+
+    Two interrupts in quick succession, and ``pytest.exit(returncode=0)``, end a run early with status 0.
+    """
+    if exit_status in _ABORTED or (exit_status == 0 and not_run):
+        return "aborted"
+    if exit_status == _NOTHING_COLLECTED:
+        return "skipped"
+    return "success" if exit_status == 0 else "failure"

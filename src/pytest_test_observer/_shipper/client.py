@@ -1,0 +1,255 @@
+"""The helper process as pytest sees it: started, told when the journal is done, waited for, ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import msgspec
+
+from pytest_test_observer._activation import INERT
+from pytest_test_observer._clock import Clock
+from pytest_test_observer._journal.append import identity
+from pytest_test_observer._journal.sidecar import Process
+from pytest_test_observer._process import describe, kill
+from pytest_test_observer._shipper.protocol import (
+    Done,
+    Final,
+    Flush,
+    Inbox,
+    Ready,
+    Task,
+    ToHelper,
+    decode_from_helper,
+    encode_message,
+)
+
+# The detached process says its name before it loads anything; the intermediate one is reaped before the first test,
+# or tests that wait for any child would wait for ours.
+_BOOT = """
+import os, sys
+if os.fork(): os._exit(0)
+os.write(1, b'{"kind":"ready","pid":%d}\\n' % os.getpid())
+import json
+sys.path += [path for path in json.loads(sys.argv[1]) if path not in sys.path]
+from pytest_test_observer._shipper.helper import main
+main()
+"""
+# What a pipe takes at once; a task that is longer would have to wait for a reader that is only just starting.
+_PIPE_TAKES = 65_536
+_REAP_SECONDS = 5.0
+_LOOK_SECONDS = 0.02
+# Of the plugin as pytest found it, before conftest files put the tests' directories in front.
+_PATH = tuple(sys.path)
+
+
+class NoHelper(Exception):
+    """No helper could be started; the text says why."""
+
+
+class Helper:
+    """One helper. Its pipes are only touched while they are still ours: tests may close any descriptor."""
+
+    def __init__(self, write: int, read: int, reap: Callable[[], None]) -> None:
+        self._write = write
+        self._read = read
+        self._identities = {fd: identity(fd) for fd in (write, read)}
+        self._inbox = Inbox()
+        self._finals: list[Final] = []
+        self._reap: Callable[[], None] | None = reap
+        self._process: Process | None = None
+
+    @classmethod
+    def start(cls, task: Task) -> Helper:
+        """Start a helper that is nobody's child; raises NoHelper."""
+        if not sys.executable or getattr(sys, "frozen", False):
+            raise NoHelper("there is no Python interpreter to start one with")
+        command = [sys.executable, "-I", "-c", _BOOT, json.dumps(_search_path())]
+        with _pipes() as (task_read, task_write, answer_read, answer_write):
+            try:
+                process = subprocess.Popen(
+                    command,
+                    stdin=task_read,
+                    stdout=answer_write,
+                    stderr=subprocess.DEVNULL,
+                    env=_environment(),
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise NoHelper(str(error)) from error
+            helper = cls(os.dup(task_write), os.dup(answer_read), lambda: _wait(process))
+        helper._say(task)
+        return helper
+
+    @classmethod
+    def fork(cls, task: Task, serve: Callable[[int, int], None]) -> Helper:
+        """Start ``serve`` in a fork of this process; for the end of a session, where no test can meet it."""
+        if not hasattr(os, "fork"):
+            raise NoHelper("this system cannot fork")
+        with _pipes() as (task_read, task_write, answer_read, answer_write):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of threads, from Python 3.12 on
+                pid = os.fork()
+            if pid == 0:
+                _serve(serve, task_read, answer_write)
+            helper = cls(os.dup(task_write), os.dup(answer_read), lambda: _reap_fork(pid))
+            helper._process = describe(pid)
+        helper._say(task)
+        return helper
+
+    def reap(self) -> None:
+        """Collect the intermediate process; to be called before the first test."""
+        if self._reap is not None:
+            reap, self._reap = self._reap, None
+            reap()
+            self._hear()
+
+    def flush(self) -> None:
+        """Say that no more results will come."""
+        self._say(Flush())
+
+    def finish(self, deadline: float, is_sent: Callable[[], bool]) -> Final | None:
+        """Say that the journal is complete and wait for the account until ``deadline`` (monotonic seconds).
+
+        ``is_sent`` is asked where the pipes were closed under us. None if the helper does not answer in time; it is
+        ended then.
+        """
+        self._say(Done())
+        try:
+            final = self._await(deadline, is_sent)
+        finally:
+            self.end()
+        return final
+
+    def end(self) -> None:
+        """End the helper, if it still runs, and let go of the pipes."""
+        self.reap()
+        if self._process is not None:
+            kill(self._process)
+        for fd in (self._write, self._read):
+            if self._is_ours(fd):
+                os.close(fd)
+
+    def _say(self, message: ToHelper) -> None:
+        data = encode_message(message)
+        if len(data) > _PIPE_TAKES:
+            raise NoHelper("its task does not fit into a pipe")
+        if self._is_ours(self._write):
+            with _no_sigpipe():
+                _write_all(self._write, data)
+
+    def _await(self, deadline: float, is_sent: Callable[[], bool]) -> Final | None:
+        while not self._finals and (left := deadline - Clock.monotonic()) > 0:
+            if not self._is_ours(self._read):
+                if is_sent():
+                    return Final(None, complete=True)
+                Clock.sleep(_LOOK_SECONDS)
+            elif select.select([self._read], [], [], left)[0]:
+                data = os.read(self._read, _PIPE_TAKES)
+                if not data:
+                    return None
+                self._finals.extend(self._take(data))
+        return self._finals[0] if self._finals else None
+
+    def _hear(self) -> None:
+        """Learn the helper's name, which it says before anything else."""
+        if self._is_ours(self._read) and select.select([self._read], [], [], 0)[0]:
+            self._finals.extend(self._take(os.read(self._read, _PIPE_TAKES)))
+
+    def _take(self, data: bytes) -> Iterator[Final]:
+        for line in self._inbox.feed(data):
+            try:
+                message = decode_from_helper(line)
+            except msgspec.MsgspecError:
+                continue
+            if isinstance(message, Ready):
+                self._process = describe(message.pid)
+            else:
+                yield message
+
+    def _is_ours(self, fd: int) -> bool:
+        try:
+            return identity(fd) == self._identities[fd]
+        except OSError:
+            return False
+
+
+def _search_path() -> list[str]:
+    """Return where the helper may look for modules: where pytest does, but not among the tests."""
+    here = os.getcwd() if os.path.isdir(os.curdir) else ""
+    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    return [path for path in _PATH if path and (path != here or path == package)]
+
+
+def _environment() -> dict[str, str]:
+    """Return pytest's environment without what would measure the helper, configure it, or hold secrets."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("COV", "PYTEST_"))}
+    return {**kept, INERT: "1"}
+
+
+@contextmanager
+def _pipes() -> Iterator[tuple[int, int, int, int]]:
+    task_read, task_write = os.pipe()
+    answer_read, answer_write = os.pipe()
+    fds = (task_read, task_write, answer_read, answer_write)
+    try:
+        yield fds
+    finally:
+        for fd in fds:
+            os.close(fd)
+
+
+@contextmanager
+def _no_sigpipe() -> Iterator[None]:
+    """Keep a broken pipe from killing pytest where a test has set SIGPIPE to its default."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
+    try:
+        yield
+    finally:
+        if signal.SIGPIPE not in before:
+            if signal.SIGPIPE in signal.sigpending():
+                signal.sigwait({signal.SIGPIPE})
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    try:
+        while data:
+            data = data[os.write(fd, data) :]
+    except OSError:
+        pass  # the helper is gone; what it did not send is on disk
+
+
+def _wait(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(_REAP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _reap_fork(pid: int) -> None:
+    try:
+        os.waitpid(pid, 0)
+    except ChildProcessError:
+        pass
+
+
+def _serve(serve: Callable[[int, int], None], listen: int, answer: int) -> None:
+    """Be the forked helper; never returns into pytest."""
+    try:
+        serve(listen, answer)
+    except BaseException:  # noqa: BLE001, S110 - a fork of pytest must not go on as pytest
+        pass
+    finally:
+        os._exit(0)

@@ -1,0 +1,140 @@
+"""The helper process: sends a run's rows while its tests run, and outlives pytest if it must.
+
+Entered by ``main`` in a process that has detached itself from pytest. Its main thread seals and sends; a second one
+listens to pytest (see ``link``), so that neither a slow server nor a hanging one keeps a death from being noticed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+from pytest_test_observer._clock import Clock
+from pytest_test_observer._destinations import Destination
+from pytest_test_observer._destinations.build import build
+from pytest_test_observer._journal.complete import complete
+from pytest_test_observer._journal.files import JournalFiles
+from pytest_test_observer._journal.locks import SENDER, FileLock
+from pytest_test_observer._journal.reader import JournalReader
+from pytest_test_observer._journal.tidy import tidy
+from pytest_test_observer._shipper.link import Link
+from pytest_test_observer._shipper.log import Log
+from pytest_test_observer._shipper.protocol import Final
+from pytest_test_observer._shipper.ship import Account, Shipper
+
+# How often the journal is looked at, in seconds: a stat() of two files.
+_LOOK = 0.2
+# Rows are sent when they are this old, in seconds: with _LOOK and the insert itself that is within two seconds of
+# their test. The share of the run's age keeps a fleet of long runs from flooding a server with parts.
+_YOUNG = 1.2
+_OLD = 10.0
+_SHARE_OF_AGE = 1 / 60
+# About 1,000 rows: the shortest row has some 850 bytes.
+_MANY_BYTES = 850_000
+# Tries at the end of a run: somebody waits for them.
+_LAST_TRIES = 3
+# Seconds between putting unsent rows on the disk itself, against power cuts.
+_SYNC = 5.0
+
+
+class Sender:
+    """Ships one journal until its run is over."""
+
+    def __init__(self, files: JournalFiles, destination: Destination, link: Link) -> None:
+        self._files = files
+        self._link = link
+        self._destination = destination
+        self._journal = JournalReader(files)
+        self._shipper = Shipper(self._journal, destination)
+        self._born = self._synced = Clock.monotonic()
+        self._unsent_since: float | None = None
+
+    def run(self) -> Account:
+        """Send live, then the rest; returns the account."""
+        self._journal.recover()
+        while not (self._link.done or self._link.orphaned):
+            self._look()
+            self._link.wait(_LOOK)
+        self._journal.refresh()
+        if self._link.orphaned:
+            complete(self._journal, Clock.time_ns())
+        return self._finish()
+
+    def _look(self) -> None:
+        now = Clock.monotonic()
+        unsealed = self._journal.unsealed_bytes()
+        if unsealed and self._unsent_since is None:
+            self._unsent_since = now
+        if unsealed and (self._link.flush or unsealed >= _MANY_BYTES or self._is_due(now)):
+            self._unsent_since = None
+            self._seal()
+        if self._journal.pending():
+            self._shipper.ship()
+            self._destination.release()
+            self._sync(now)
+        if self._link.deaf:  # pytest cannot speak to us any more, but it writes
+            self._journal.refresh()
+            self._link.done = self._journal.run is not None
+
+    def _is_due(self, now: float) -> bool:
+        interval = min(_OLD, max(_YOUNG, (now - self._born) * _SHARE_OF_AGE))
+        return self._unsent_since is not None and now - self._unsent_since >= interval
+
+    def _seal(self) -> None:
+        if self._journal.begin is None:
+            self._journal.refresh()
+        if self._journal.begin is not None:
+            self._journal.seal()
+
+    def _sync(self, now: float) -> None:
+        if self._journal.pending() and now - self._synced >= _SYNC:
+            self._journal.sync()
+            self._synced = now
+
+    def _finish(self) -> Account:
+        self._seal()
+        self._shipper.hurry()
+        for _ in range(_LAST_TRIES):
+            if self._shipper.ship() or self._shipper.is_hopeless:
+                break
+            Clock.sleep(self._shipper.pause)
+        account = self._shipper.account()
+        self._destination.close()
+        self._journal.close()
+        tidy(self._journal)
+        return account
+
+
+def main(listen: int = 0, answer: int = 1) -> None:
+    """Run the helper on two pipes: ``listen`` brings the task, ``answer`` takes the account."""
+    link = Link(os.dup(listen), os.dup(answer))
+    task = link.first()
+    if task is None:
+        return
+    files = JournalFiles(task.directory, task.stem)
+    log = Log(files.log, task.destinations.secrets)
+    lock = FileLock(files.lock, SENDER)
+    try:
+        _leave_no_trace(log)
+        link.watch(task.process)
+        if lock.acquire():
+            account = Sender(files, build(task.destinations), link).run()
+            if account.complete:
+                log.remove()
+            link.say(Final(account.sent, account.complete, account.message, list(account.notes)))
+    except Exception:  # noqa: BLE001 - whatever it is, the log is its place; the rows are on disk
+        traceback.print_exc(file=sys.stderr)
+    finally:
+        lock.release()
+
+
+def _leave_no_trace(log: Log) -> None:
+    """Keep nothing of pytest's: not its directory, not its terminal, not its place in the queue of the OOM killer."""
+    log.take_over_output()
+    os.chdir(os.path.abspath(os.sep))
+    try:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("1000")  # under a container's limit the helper goes first, the tests come after it
+    except OSError:
+        pass

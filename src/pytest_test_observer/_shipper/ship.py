@@ -1,0 +1,116 @@
+"""Sends the batches of one journal to one destination and keeps the account: the helper's and replay's own core."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pytest_test_observer._clock import Clock
+from pytest_test_observer._destinations import Answer, Batch, Destination, Reply
+from pytest_test_observer._journal.reader import JournalReader
+from pytest_test_observer._journal.sidecar import Sealed
+
+# Seconds before the next try after a failed one; the last stays. A server that restarts is back within these.
+BACKOFF = (0.5, 1.0, 2.0, 5.0, 10.0)
+
+
+class Account(NamedTuple):
+    """What became of a run's results: ``sent`` and ``set_aside`` count rows, ``complete`` also minds events and run.
+
+    ``message`` is the last reason why something was not sent, ``notes`` what should be read although all was.
+    """
+
+    sent: int
+    set_aside: int
+    complete: bool
+    message: str = ""
+    notes: tuple[str, ...] = ()
+
+
+class Shipper:
+    """Sends pending batches in order.
+
+    A destination that is away ends the attempt and sets a pause; rows that it refuses only hold up their own batch.
+    """
+
+    def __init__(self, journal: JournalReader, destination: Destination) -> None:
+        self._journal = journal
+        self._destination = destination
+        self._failures = 0
+        self._not_before = 0.0
+        self._fatal = False
+        self._refused: set[int] = set()
+        self._message = ""
+        self._notes: list[str] = []
+
+    def ship(self) -> bool:
+        """Send what is pending; returns whether all of it has arrived."""
+        todo = [sealed for sealed in self._journal.pending() if sealed.number not in self._refused]
+        if todo and not self._fatal and Clock.monotonic() >= self._not_before:
+            self._try(todo)
+        return not self._journal.pending()
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether trying again is of no use before somebody changes something."""
+        pending = {sealed.number for sealed in self._journal.pending()}
+        return self._fatal or pending <= self._refused
+
+    @property
+    def failures(self) -> int:
+        """Attempts that failed since the last success."""
+        return self._failures
+
+    @property
+    def pause(self) -> float:
+        """Seconds until another attempt makes sense."""
+        return max(0.0, self._not_before - Clock.monotonic())
+
+    def hurry(self) -> None:
+        """Forget the pause: the run is over, there is no later."""
+        self._not_before = 0.0
+
+    def account(self) -> Account:
+        """Say what was sent so far."""
+        journal = self._journal
+        complete = not journal.pending() and not journal.unsealed_bytes()
+        return Account(
+            journal.taken_rows,
+            journal.set_aside_rows,
+            complete,
+            "" if complete else self._message,
+            tuple(self._notes),
+        )
+
+    def _try(self, todo: list[Sealed]) -> None:
+        reply = self._destination.prepare()
+        if reply.answer is Answer.TAKEN:
+            for sealed in todo:
+                reply = self._send(sealed)
+                if reply.answer not in (Answer.TAKEN, Answer.REFUSED):
+                    break
+        self._notes.extend(self._destination.notes())
+        if reply.answer in (Answer.TAKEN, Answer.REFUSED):
+            self._failures = 0
+            return
+        self._message, self._fatal = reply.message, reply.fatal
+        self._not_before = Clock.monotonic() + BACKOFF[min(self._failures, len(BACKOFF) - 1)]
+        self._failures += 1
+
+    def _send(self, sealed: Sealed) -> Reply:
+        try:
+            batch = self._journal.load(sealed)
+        except OSError as error:
+            self._refused.add(sealed.number)
+            self._message = str(error)
+            return Reply(Answer.REFUSED, self._message)
+        reply = self._deliver(sealed, batch)
+        if reply.answer is Answer.REFUSED:
+            self._refused.add(sealed.number)
+            self._message = reply.message
+        return reply
+
+    def _deliver(self, sealed: Sealed, batch: Batch) -> Reply:
+        reply = self._destination.send(batch)
+        if reply.answer is Answer.TAKEN:
+            self._journal.taken(sealed)
+        return reply

@@ -1,0 +1,90 @@
+"""Attempts and verdicts of a run, counted in memory that grows with its failures, not with its tests."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NamedTuple, Protocol
+
+from pytest_test_observer._record import Counts
+
+UNSUCCESSFUL = ("failed", "broken")
+
+
+class Identity(NamedTuple):
+    """What the attempts of one test have in common; ``worker`` only where each runs the whole suite."""
+
+    nodeid: str
+    occurrence: int = 1
+    worker: str = ""
+
+    @property
+    def distinction(self) -> str:
+        """What tells this test from others of its node id, empty where nothing needs to."""
+        occurrence = str(self.occurrence) if self.occurrence > 1 else ""
+        return f"{self.worker}#{occurrence}" if self.worker or occurrence else ""
+
+
+class Counted(Protocol):
+    """The part of a record (or of a row) that is counted."""
+
+    @property
+    def status(self) -> str: ...  # noqa: D102 - see TestRecord
+    @property
+    def outcome(self) -> str: ...  # noqa: D102
+    @property
+    def attempt(self) -> int: ...  # noqa: D102
+    @property
+    def flaky(self) -> bool: ...  # noqa: D102
+    @property
+    def when_phase(self) -> str: ...  # noqa: D102
+
+
+class Tally:
+    """Counts tests by their last attempt. ``reported`` is the number of collected tests with at least one attempt."""
+
+    def __init__(self) -> None:
+        self.by_status: Counter[str] = Counter()
+        self.reported = 0
+        self.flaky = 0
+        self.reruns = 0
+        self._unsettled: dict[Identity, str] = {}
+        self._attempts_of_the_dead: dict[Identity, int] = {}
+
+    def number(self, identity: Identity, local_attempt: int) -> int:
+        """Return the attempt's number over all workers; workers count from 1 each."""
+        return self._attempts_of_the_dead.get(identity, 0) + local_attempt
+
+    def is_troubled(self, identity: Identity) -> bool:
+        """Whether an earlier attempt of the test did not pass."""
+        return identity in self._unsettled
+
+    def count(self, identity: Identity, record: Counted) -> None:
+        """Count an attempt; it replaces what an earlier attempt of the test counted for."""
+        earlier = self._unsettled.pop(identity, None)
+        if earlier is None:
+            self.reported += record.when_phase != "collect"
+        elif earlier:
+            self.by_status[earlier] -= 1
+        self.reruns += record.attempt > 1
+        self.flaky += record.flaky
+        if record.outcome == "crashed":
+            self._attempts_of_the_dead[identity] = record.attempt
+        if record.outcome == "rerun":
+            self._unsettled[identity] = ""
+            return
+        self.by_status[record.status] += 1
+        if record.status in UNSUCCESSFUL:
+            self._unsettled[identity] = record.status
+
+    @property
+    def counts(self) -> Counts:
+        """The counts as they stand in the row of the run."""
+        status = self.by_status
+        return Counts(
+            passed=status["passed"],
+            failed=status["failed"],
+            broken=status["broken"],
+            skipped=status["skipped"],
+            flaky=self.flaky,
+            reruns=self.reruns,
+        )

@@ -1,0 +1,77 @@
+"""The pytest plugin: options, activation, and the ``record_event`` fixture.
+
+This module is imported in every pytest run where the package is installed, so it imports nothing beyond pytest and
+the table of settings; all the rest is loaded once a destination is configured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_test_observer._activation import WORKER_KEY, settings_if_active
+from pytest_test_observer._settings import add_options
+
+if TYPE_CHECKING:
+    from pytest_test_observer._hooks import CaptureHooks
+
+RecordEvent = Callable[[str, dict[str, str]], None]
+
+CAPTURE = pytest.StashKey["CaptureHooks"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """See pytest_addoption: one flag and one ini key for each row of the table of settings."""
+    add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """See pytest_configure: register the hooks that observe, if anything asks for it."""
+    worker_input = getattr(config, "workerinput", None)
+    if worker_input is not None:
+        if WORKER_KEY in worker_input:
+            from pytest_test_observer._hooks import observe_worker  # noqa: PLC0415 - loaded once it is needed
+
+            observe_worker(config, worker_input)
+        return
+    settings = settings_if_active(config)
+    if settings is not None:
+        from pytest_test_observer._hooks import observe_session  # noqa: PLC0415 - loaded once it is needed
+
+        observe_session(config, settings)
+
+
+@pytest.fixture
+def record_event(request: pytest.FixtureRequest) -> RecordEvent:
+    """Record a custom event of the running test: ``record_event(name, payload)``.
+
+    ``payload`` maps strings to strings; anything else raises TypeError. Events are kept where ``custom_events`` is
+    on, in the order in which they are recorded, also by fixtures during setup and teardown.
+    """
+    capture = request.config.stash.get(CAPTURE, None)
+
+    def record(name: str, payload: dict[str, str] | None = None) -> None:
+        checked = _checked(name, payload)
+        if capture is not None:
+            capture.add_event(name, checked)
+
+    return record
+
+
+def _checked(name: object, payload: object) -> dict[str, str]:
+    if not isinstance(name, str):
+        raise TypeError(f"record_event(): the name must be str, not {type(name).__name__}")
+    if payload is None:
+        return {}
+    if not isinstance(payload, dict):
+        raise TypeError(f"record_event(): the payload must be dict[str, str], not {type(payload).__name__}")
+    for key, value in payload.items():
+        if not isinstance(key, str):
+            raise TypeError(f"record_event(): key {key!r} must be str, not {type(key).__name__}: convert it")
+        if not isinstance(value, str):
+            raise TypeError(
+                f"record_event(): the value of {key!r} must be str, not {type(value).__name__}: convert it with str()"
+            )
+    return payload
