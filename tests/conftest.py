@@ -1,0 +1,25 @@
+"""Fixtures for all tests; see ``tests/kit.py`` for what they give."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.kit import Observed, Workbench
+from tests.servers.client import ClickHouse
+from tests.servers.fixtures import clickhouse_server, controllable_clickhouse, database, query
+
+__all__ = ["clickhouse_server", "controllable_clickhouse", "database", "query"]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Workbench:
+    """A directory with a suite in it, and a cache directory of its own; runs pytest as a process."""
+    return Workbench(tmp_path)
+
+
+@pytest.fixture
+def observed(bench: Workbench, clickhouse_server: ClickHouse, database: str) -> Observed:
+    """The same, with results going to a fresh database of the test's server."""
+    return Observed(bench, clickhouse_server, database)
