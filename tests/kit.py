@@ -39,6 +39,8 @@ class Workbench:
     def __init__(self, directory: Path) -> None:
         self.suite = directory / "suite"
         self.suite.mkdir()
+        # pytest-asyncio warns without it, also in suites that have nothing asynchronous
+        self.write(pytest_ini="[pytest]\nasyncio_default_fixture_loop_scope = function\n")
         self.cache = directory / "cache"
         self.buffers = self.cache / "pytest-test-observer"
 
