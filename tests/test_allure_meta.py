@@ -324,6 +324,26 @@ def test_each_attempt_has_its_own_dynamic_calls(tmp_path: Path) -> None:
     assert metas["test_next"] == [AllureMeta()]
 
 
+def test_a_title_shows_the_fixtures_as_they_were_when_the_test_began(tmp_path: Path) -> None:
+    suite = """
+        import allure, pytest
+
+        @pytest.fixture
+        def basket():
+            allure.dynamic.title("Said before the decorator's title is filled in")
+            basket = ["apple"]
+            yield basket
+            basket.clear()
+
+        @allure.title("Basket of {basket[0]}")
+        def test_one(basket):
+            basket[0] = "pear"
+    """
+    metas = run_pytest(tmp_path, suite, "--alluredir=results")
+    assert metas["test_one"] == [AllureMeta(title="Basket of apple")]
+    assert list(results_of_allure(tmp_path)) == ["Basket of apple"]
+
+
 def test_calls_outside_of_tests_belong_to_no_test(tmp_path: Path) -> None:
     suite = """
         import allure
