@@ -80,7 +80,7 @@ def _chunks(lines: list[_Line]) -> Iterator[list[_Line]]:
 def _question(key: str, table: str, lines: list[_Line]) -> str:
     seq = "seq" if key == "events" else "0"
     spans = literals({line.identity.span_id for line in lines})
-    where = f"span_id IN ({spans}){_names(key, lines)}{_period(lines)}"
+    where = f"{_period(lines)}{_names(key, lines)}span_id IN ({spans})"
     return f"SELECT span_id, {seq} FROM {table} WHERE {where}"  # noqa: S608 (literals are quoted)
 
 
@@ -88,7 +88,7 @@ def _names(key: str, lines: list[_Line]) -> str:
     """The part that the primary key serves; left out where one name alone is larger than a question."""
     column = _KEY_COLUMN[key]
     names = literals({getattr(line.identity, column) for line in lines})
-    return f" AND {column} IN ({names})" if len(names.encode()) <= _QUESTION_BYTES else ""
+    return f"{column} IN ({names}) AND " if len(names.encode()) <= _QUESTION_BYTES else ""
 
 
 def _period(lines: list[_Line]) -> str:
@@ -99,7 +99,7 @@ def _period(lines: list[_Line]) -> str:
         return ""
     # the column has whole milliseconds
     first, last = min(known), max(known) + timedelta(milliseconds=1)
-    return f" AND timestamp >= {_time(first)} AND timestamp <= {_time(last)}"
+    return f"timestamp >= {_time(first)} AND timestamp <= {_time(last)} AND "
 
 
 def _instant(text: str) -> datetime | None:

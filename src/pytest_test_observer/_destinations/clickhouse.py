@@ -17,7 +17,7 @@ from pytest_test_observer._destinations._answers import (
 )
 from pytest_test_observer._destinations._stored import absent_lines
 from pytest_test_observer._destinations._tables import fit_tables
-from pytest_test_observer._destinations.embedded import opened
+from pytest_test_observer._destinations.embedded import IN_MEMORY, opened
 from pytest_test_observer._destinations.schema import Place, quoted
 from pytest_test_observer._destinations.settings import ClickHouseSettings
 
