@@ -16,6 +16,7 @@ MESSAGE_LIMIT = 300
 SAID_LIMIT = 200
 _CODE = re.compile(r"\bCode:\s*(\d+)")
 _GRANT = re.compile(r"\bgrant ([A-Z][A-Z ,]*(?:\([^)]*\))?(?: ON [^\s,;()]+)?)")
+_VIEW = re.compile(r"while pushing to view ([^\s:(]+\w)")
 _COLUMNS_OF_GRANT = re.compile(r"\([^)]*\)")
 # What ClickHouse adds for its developers, and clickhouse-connect for debugging.
 _TRAILER = re.compile(
@@ -24,7 +25,7 @@ _TRAILER = re.compile(
 
 
 class Meaning(NamedTuple):
-    """An answer with its sentence; ``{server}`` is what the server said, ``{grant}`` the missing right."""
+    """An answer with its sentence; ``{server}``, ``{grant}`` and ``{view}`` are taken from the error."""
 
     answer: Answer
     sentence: str
@@ -80,7 +81,7 @@ _TEXTS = (
     # The rows are in the table by now, or are not, depending on version and engine.
     (
         "while pushing to view",
-        Meaning(_IN_DOUBT, "a materialized view on the table fails: {server}", fatal=True),
+        Meaning(_IN_DOUBT, "the materialized view {view} fails: {server}", fatal=True),
     ),
     # The same code as too many parts, but waiting does not help: fewer rows do.
     ("Too many partitions", Meaning(_REFUSED, "the rows are of too many months: {server}")),
@@ -117,7 +118,8 @@ def _reply_to_answer(error: Exception) -> Reply:
     meaning = next((meaning for part, meaning in _TEXTS if part in text), None)
     meaning = meaning or _MEANINGS.get(code or 0, _UNKNOWN)
     said = _said(text)
-    sentence = meaning.sentence.format(server=said, grant=_missing_grant(text))
+    view = _VIEW.search(text)
+    sentence = meaning.sentence.format(server=said, grant=_missing_grant(text), view=view[1] if view else "")
     return Reply(meaning.answer, shorten(sentence), meaning.fatal)
 
 

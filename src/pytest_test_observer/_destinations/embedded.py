@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import time
@@ -52,6 +53,10 @@ def opened(path: str, wait_s: float = 30.0, on_wait: Callable[[str], None] | Non
             yield client
         return
     directory = os.path.realpath(path)
+    if "?" in directory:  # the engine reads options after it and stores into what stands before
+        raise EmbeddedError(
+            f"{directory} cannot be a database: no question mark may be in its path", fatal=True
+        )
     _load_engine()  # a second and more, better not while others wait for the lock
     turn = _Turn(directory, wait_s, on_wait)
     with _locked(turn), contextlib.closing(_connect_when_free(turn)) as client:
@@ -122,10 +127,9 @@ def _open_lock_file(directory: str) -> int:
 def _try(lock: Callable[[int, int], None], descriptor: int, mode: int) -> bool:
     try:
         lock(descriptor, mode | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:  # some network file systems have no locks; the engine's own must do then
-        return error.errno not in (13, 11)
+    except OSError as error:
+        # some network file systems have no locks: the engine's own must do then
+        return error.errno not in (errno.EAGAIN, errno.EACCES)
     return True
 
 
