@@ -89,6 +89,7 @@ class AllureReader:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
         """Begin an attempt; fill in the title as soon as the fixtures are there, when Allure does it too."""
+        __tracebackhide__ = True  # an error in a fixture passes through here; its traceback is the suite's
         self._attempt = attempt = _Attempt(item)
         try:
             return (yield)

@@ -256,9 +256,15 @@ class SessionHooks:
         finally:
             self._guard(self._finish, int(session.exitstatus))
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """See pytest_terminal_summary."""
-        self._guard(self._print, terminalreporter.write_line)
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_terminal_summary(
+        self, terminalreporter: pytest.TerminalReporter
+    ) -> Generator[None, object, object]:
+        """See pytest_terminal_summary: after the sections of the others, before pytest's last line."""
+        try:
+            return (yield)
+        finally:
+            self._guard(self._print, terminalreporter.write_line)
 
     def pytest_unconfigure(self) -> None:
         """See pytest_unconfigure: where there is no terminal summary, the line still is."""
