@@ -1,0 +1,72 @@
+# `make` lists the verbs. All of them work in .venv, with the packages pinned in requirements-dev.txt.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+PACKAGES := $(VENV)/packages
+# Arguments for pytest: make test ARGS='-k events -x'
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint format types bench faults e2e docs requirements clean
+
+help: ## list the verbs
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(INSTALLED) ## run the examples into an embedded database and print what it knows then
+	@$(BIN)/python examples/demo.py .demo/observer.db
+
+test: $(INSTALLED) ## run the tests
+	$(BIN)/python -m pytest $(ARGS)
+
+check: lint types ## all that CI runs: lint, types, tests with coverage
+	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+
+lint: $(INSTALLED) ## check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(INSTALLED) ## put style and format right where a tool can
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+types: $(INSTALLED) ## check types
+	$(BIN)/mypy
+
+bench: $(INSTALLED) ## measure what the plugin costs
+	$(BIN)/python bench/cost.py
+
+faults: $(INSTALLED) ## run the tests that kill processes and break servers
+	$(BIN)/python -m pytest -m faults $(ARGS)
+
+e2e: $(INSTALLED) ## run the tests with other programs (OpenTelemetry Collector, Grafana): none in this version
+	@echo "There are no tests with a Collector or Grafana in this version; see CHANGELOG.md."
+
+docs: $(INSTALLED) ## make the pages anew that derive from the code
+	$(BIN)/python -m pytest_test_observer._settings_docs > docs/settings.md
+	$(BIN)/python -m pytest_test_observer._columns_docs > docs/schema.md
+
+requirements: $(VENV)/bin/python ## pin the newest development requirements in requirements-dev.txt
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.10 --generate-hashes \
+	  --no-header --no-emit-index-url --no-emit-find-links --upgrade --quiet --output-file requirements-dev.txt
+
+clean: ## remove what make has made, the environment too
+	rm -rf $(VENV) .demo build dist htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache
+
+# A virtual environment without pip is one that was interrupted.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	  || { echo "Python 3.10 or later is needed: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); \
+	  echo "No virtual environment could be made. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+
+# Two steps, so that a change of pyproject.toml costs a second and not a minute.
+$(PACKAGES): requirements-dev.txt | $(BIN)/python
+	@echo "Installing packages into $(VENV), once..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+$(INSTALLED): pyproject.toml $(PACKAGES)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
