@@ -191,7 +191,7 @@ class SessionHooks:
         self._finished = False
         self._printed = False
         self._worker_error = ""
-        self._alive = 0
+        self._alive: set[str] = set()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
@@ -224,8 +224,8 @@ class SessionHooks:
             "sidecar": self._run.sidecar,
             "events": self._settings.custom_events,
         }
-        self._alive += 1
-        self._run.selection.workers = max(self._run.selection.workers, self._alive)
+        self._alive.add(node.gateway.id)
+        self._run.selection.workers = max(self._run.selection.workers, len(self._alive))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
@@ -236,8 +236,8 @@ class SessionHooks:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:  # noqa: ANN401 - xdist has no public type for it
-        """See xdist's pytest_testnodedown."""
-        self._alive -= 1
+        """See xdist's pytest_testnodedown: called twice for a worker that was interrupted."""
+        self._alive.discard(node.gateway.id)
         said = getattr(node, "workeroutput", {}).get(WORKER_KEY, {})
         self._guard(self._run.selection.add_worker, said)
         self._worker_error = self._worker_error or said.get("error", "")

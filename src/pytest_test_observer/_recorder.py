@@ -160,7 +160,8 @@ class Recorder:
         worker = worker_of(report)
         extras = take(report)
         if report.when not in PHASES:
-            self._on_crash(report, worker)
+            if not _was_interrupted(report):
+                self._on_crash(report, worker)
             return
         key = _key(report, worker, extras)
         if key == self._ended.get(worker):
@@ -234,6 +235,11 @@ class Recorder:
         if self._errors == "full":
             return text
         return ErrorText(text.message) if self._errors == "message" else ErrorText()
+
+
+def _was_interrupted(report: pytest.TestReport) -> bool:
+    """Whether xdist takes ``pytest.exit`` for a crash: a worker that is dead has not said goodbye."""
+    return hasattr(getattr(report, "node", None), "workeroutput")
 
 
 def _key(report: pytest.TestReport, worker: str, extras: Extras | None) -> Key:
