@@ -14,9 +14,11 @@ import pytest
 
 from pytest_test_observer._columns import EVENTS, RESULTS, TABLES
 from pytest_test_observer._destinations import Answer, Batch, Unanswered
-from pytest_test_observer._destinations._answers import reply_to
+from pytest_test_observer._destinations._answers import reply_to, without_secrets
+from pytest_test_observer._destinations._tables import fit_tables
 from pytest_test_observer._destinations.clickhouse import ClickHouseDestination
 from pytest_test_observer._destinations.embedded import EmbeddedError, opened
+from pytest_test_observer._destinations.schema import Place as SchemaPlace
 from pytest_test_observer._destinations.settings import ClickHouseSettings
 from tests.servers.client import embedded_query
 from tests.servers.faulty import faulty
@@ -528,8 +530,8 @@ class ServerError(Exception):
         ("Code: 164. DB::Exception: Cannot execute query in readonly mode", Answer.UNAVAILABLE, "read-only"),
         (
             (
-                "Code: 497. DB::Exception: u: Not enough privileges. To execute this query, it's "
-                "necessary to have the grant INSERT(run_id, line) ON db.pytest_results. (ACCESS_DENIED) (version 25.3.1)"
+                "Code: 497. DB::Exception: u: Not enough privileges. To execute this query, it's necessary "
+                "to have the grant INSERT(run_id, line) ON db.pytest_results. (ACCESS_DENIED) (version 25.3)"
             ),
             Answer.UNAVAILABLE,
             "GRANT INSERT ON db.pytest_results",
@@ -543,6 +545,21 @@ def test_errors_of_clickhouse_are_translated(text: str, answer: Answer, part: st
     assert reply.answer is answer
     assert part in reply.message
     assert "version" not in reply.message
+
+
+def test_an_answer_that_repeats_the_password_is_not_passed_on_as_it_is() -> None:
+    assert (
+        without_secrets("denied: Basic Z2Vo, geheimnis!", ("geheimnis", "Z2Vo")) == "denied: Basic ***, ***!"
+    )
+
+
+def test_a_user_who_is_read_only_is_told_before_any_ddl(tmp_path: Path) -> None:
+    with opened(str(tmp_path / "db")) as client:
+        client.server_settings["readonly"] = client.server_settings["readonly"]._replace(value="1")
+        reply = fit_tables(client, SchemaPlace("default", "t"), auto_migrate=True, note=print)
+        assert (reply.answer, reply.fatal) == (Answer.UNAVAILABLE, True)
+        assert "--ch-user" in reply.message
+        assert client.command("SELECT count() FROM system.tables WHERE database = 'default'") == 0
 
 
 def test_settings_do_not_show_their_password() -> None:
@@ -616,6 +633,16 @@ connection.close()
 """
 
 
+HOLD_LOCK_ONLY = """
+import fcntl, os, sys
+os.makedirs(sys.argv[1])
+lock = open(sys.argv[1] + "/.pytest-test-observer.lock", "w")
+fcntl.lockf(lock, fcntl.LOCK_EX)
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+
 @contextlib.contextmanager
 def held(path: Path, program: str) -> Iterator[subprocess.Popen[bytes]]:
     """Another process that has the database open until its standard input closes."""
@@ -630,7 +657,9 @@ def held(path: Path, program: str) -> Iterator[subprocess.Popen[bytes]]:
         yield process
 
 
-@pytest.mark.parametrize("program", [HOLD_OURS, HOLD_FOREIGN], ids=["ours", "foreign"])
+@pytest.mark.parametrize(
+    "program", [HOLD_OURS, HOLD_FOREIGN, HOLD_LOCK_ONLY], ids=["ours", "foreign", "lock"]
+)
 def test_a_database_that_another_process_has_open_is_waited_for_until_the_deadline(
     tmp_path: Path, program: str, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -97,7 +97,7 @@ def _period(lines: list[_Line]) -> str:
     known = [instant for instant in instants if instant is not None]
     if len(known) < len(instants):
         return ""
-    # the column has whole milliseconds
+    # the column has whole milliseconds, whichever way a server comes to them
     first, last = min(known), max(known) + timedelta(milliseconds=1)
     return f"timestamp >= {_time(first)} AND timestamp <= {_time(last)} AND "
 
