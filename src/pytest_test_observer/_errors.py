@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_test_observer._text import MESSAGE_LIMIT, STACKTRACE_LIMIT, capped, storable
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
     Report: TypeAlias = pytest.TestReport | pytest.CollectReport
 
+# What pytest marks as the error in texts that name no exception of their own: failures of collection and of fixture
+# lookup mark lines with an E, doctest has two forms without.
+_MARKED = re.compile(r"^E +(\S.*)|^UNEXPECTED EXCEPTION: (.+)|^(Expected(?:.|\n)+?)\n\n", re.MULTILINE)
 
 
 class ErrorText(NamedTuple):
@@ -26,7 +30,7 @@ def error_text(report: Report) -> ErrorText:
     """Return what ``report`` says of its failure."""
     stacktrace = report.longreprtext
     crash = getattr(report.longrepr, "reprcrash", None)
-    message = str(getattr(crash, "message", "") or _last_line(stacktrace))
+    message = str(getattr(crash, "message", "") or _said(stacktrace))
     return ErrorText(capped(storable(message), MESSAGE_LIMIT), capped(storable(stacktrace), STACKTRACE_LIMIT))
 
 
@@ -38,9 +42,7 @@ def joined(texts: list[ErrorText], error_type: str) -> ErrorText:
     if not texts:
         return ErrorText()
     stacktrace = "\n\n".join(text.stacktrace for text in texts)
-    return ErrorText(
-        texts[0].message.removeprefix(f"{error_type}: "), capped(stacktrace, STACKTRACE_LIMIT)
-    )
+    return ErrorText(texts[0].message.removeprefix(f"{error_type}: "), capped(stacktrace, STACKTRACE_LIMIT))
 
 
 def reason(report: Report) -> str:
@@ -54,6 +56,16 @@ def reason(report: Report) -> str:
     return capped(storable(text), MESSAGE_LIMIT)
 
 
-def _last_line(text: str) -> str:
+def type_and_message(text: ErrorText) -> tuple[str, ErrorText]:
+    """Part a message from the type of exception before it: collection errors have no other place for it."""
+    head, colon, _ = text.message.partition(": ")
+    error_type = head if colon and head.replace(".", "").isidentifier() else "CollectError"
+    return error_type, joined([text], error_type)
+
+
+def _said(text: str) -> str:
+    marked = _MARKED.findall(text)
+    if marked:
+        return next(filter(None, marked[-1])).strip()
     lines = text.strip().splitlines()
-    return lines[-1].removeprefix("E ").strip() if lines else ""
+    return lines[-1].strip() if lines else ""

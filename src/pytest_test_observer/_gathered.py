@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_test_observer._errors import ErrorText, error_text, joined, reason
-from pytest_test_observer._extras import Extras
 from pytest_test_observer._record import NS_PER_S
 from pytest_test_observer._text import storable
 from pytest_test_observer._verdict import PHASES, Attempt, Phase, Verdict
 
 if TYPE_CHECKING:
     import pytest
+
+    from pytest_test_observer._extras import Extras
 
 
 class Location(NamedTuple):
@@ -28,7 +30,9 @@ def location_of(location: tuple[str, int | None, str] | None) -> Location:
         return Location()
     file, line, domain = location
     function = domain.removeprefix("[doctest] ").partition("[")[0]
-    return Location(storable(file).replace("\\", "/"), (line + 1) if line is not None else 0, storable(function))
+    return Location(
+        storable(file).replace("\\", "/"), (line + 1) if line is not None else 0, storable(function)
+    )
 
 
 class Gathered:
@@ -87,9 +91,11 @@ class Gathered:
             return ErrorText(self._reasons.get(verdict.when_phase, ""))
         if verdict.status == "passed":
             return ErrorText()
-        order = (verdict.when_phase, *(when for when in PHASES if when != verdict.when_phase))
-        phases = [self._errors[when] for when in order if when in self._errors]
-        return joined(self._subtest_errors + phases, error_type)
+        by_phase = {when: [self._errors[when]] for when in PHASES if when in self._errors}
+        if self._subtest_errors:
+            by_phase["call"] = self._subtest_errors + by_phase.get("call", [])
+        decisive = by_phase.pop(verdict.when_phase, [])
+        return joined([*decisive, *chain.from_iterable(by_phase.values())], error_type)
 
     @property
     def started_ns(self) -> int:

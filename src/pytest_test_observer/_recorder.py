@@ -7,21 +7,23 @@ phases are over (older pytest-rerunfailures logs nothing of that attempt afterwa
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_test_observer._clock import Clock
-from pytest_test_observer._errors import ErrorText, error_text
+from pytest_test_observer._errors import ErrorText, error_text, type_and_message
 from pytest_test_observer._extras import Extras, take
 from pytest_test_observer._gathered import Gathered, Location, location_of
-from pytest_test_observer._ids import Ids
-from pytest_test_observer._record import NS_PER_S, AllureMeta, TestRecord
+from pytest_test_observer._record import AllureMeta, TestRecord
 from pytest_test_observer._tally import Identity, Tally
 from pytest_test_observer._text import storable
 from pytest_test_observer._verdict import PHASES, Attempt, Verdict, decide
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pytest
+
+    from pytest_test_observer._ids import Ids
 
 MASTER = "master"
 CRASHED = "crashed"
@@ -182,19 +184,18 @@ class Recorder:
             return
         self._uncollected.add(report.nodeid)
         now = Clock.time_ns()
-        error_type = _collection_error_type(report)
+        error_type, error = type_and_message(error_text(report))
         facts = Facts(
             start_ns=started_ns,
             end_ns=now,
             location=Location(storable(report.nodeid.partition("::")[0])),
             markers=[],
-            error=self._allowed(error_text(report)),
+            error=self._allowed(error),
             error_type=error_type,
         )
-        gathered = Gathered()
         key = Key(report.nodeid, worker_of(report))
         verdict = Verdict("broken", "error", "collect")
-        self._sink(self.naming.record(key, verdict, gathered, facts))
+        self._sink(self.naming.record(key, verdict, Gathered(), facts))
 
     def _on_crash(self, report: pytest.TestReport, worker: str) -> None:
         running = self._running(worker)
@@ -254,9 +255,3 @@ def _error_type(verdict: Verdict, extras: Extras | None) -> str:
         return ""
     known = extras.error_types if extras else {}
     return known.get(verdict.when_phase) or "Failed"
-
-
-def _collection_error_type(report: pytest.CollectReport) -> str:
-    crash = getattr(report.longrepr, "reprcrash", None)
-    head = str(getattr(crash, "message", "")).partition(":")[0]
-    return head if head.isidentifier() else "CollectError"
