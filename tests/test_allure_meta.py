@@ -425,7 +425,18 @@ def test_no_test_fails_on_account_of_what_is_read(tmp_path: Path) -> None:
     directory = tmp_path / "rude"
     suite = RUDE.replace("TITLE", "'{'")
     run_pytest(directory, suite)
-    command = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error")
+    command = (
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:asyncio",
+        "-W",
+        "error",
+    )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     done = subprocess.run(command, cwd=directory, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
