@@ -6,14 +6,16 @@ Adds to the reports what they lack and marks down what is running, so that a dea
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
 from pytest_test_observer._clock import Clock
 from pytest_test_observer._extras import Extras, PhaseTimes, attach
 from pytest_test_observer._record import AllureMeta, Event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _attempts = pytest.StashKey[int]()
 
@@ -31,8 +33,8 @@ class Marks(Protocol):
 class Capture:
     """Keeps the extras of the attempt that is running now.
 
-    ``read_allure`` returns what Allure knows of an item, None where allure-pytest is absent; ``keep_events`` is the
-    setting ``custom_events``.
+    ``read_allure`` returns what Allure knows of an item, None where allure-pytest is absent; ``keep_events`` is
+    the setting ``custom_events``.
     """
 
     def __init__(
@@ -89,7 +91,7 @@ class Capture:
 
 
 def markers_of(item: pytest.Item) -> list[str]:
-    """Return the names of an item's markers, sorted, each once; Allure's own are told in columns of their own."""
+    """Return the names of an item's markers, sorted, each once; Allure's have columns of their own."""
     return sorted({mark.name for mark in item.iter_markers() if not mark.name.startswith("allure_")})
 
 

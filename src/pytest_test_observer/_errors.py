@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     Report: TypeAlias = pytest.TestReport | pytest.CollectReport
 
-# What pytest marks as the error in texts that name no exception of their own: failures of collection and of fixture
-# lookup mark lines with an E, doctest has two forms without.
+# What pytest marks as the error in texts that name no exception of their own: failures of collection and of
+# fixture lookup mark lines with an E, doctest has two forms without.
 _MARKED = re.compile(r"^E +(\S.*)|^UNEXPECTED EXCEPTION: (.+)|^(Expected(?:.|\n)+?)\n\n", re.MULTILINE)
 
 
@@ -64,8 +64,8 @@ def type_and_message(text: ErrorText) -> tuple[str, ErrorText]:
 
 
 def _said(text: str) -> str:
-    marked = _MARKED.findall(text)
+    marked = list(_MARKED.finditer(text))
     if marked:
-        return next(filter(None, marked[-1])).strip()
+        return str(marked[-1][marked[-1].lastindex or 0]).strip()
     lines = text.strip().splitlines()
     return lines[-1].strip() if lines else ""

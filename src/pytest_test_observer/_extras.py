@@ -1,8 +1,8 @@
 """What the process that runs a test adds to pytest's reports of it.
 
-The recorder works where the reports arrive; under pytest-xdist that is another process. ``Extras`` travels as one
-attribute of the report: in process as the object itself, from a worker as bytes, because execnet takes plain values
-only. ``user_properties`` would be simpler, but other reporters print those.
+The recorder works where the reports arrive; under pytest-xdist that is another process. ``Extras`` travels as
+one attribute of the report: in process as the object itself, from a worker as bytes, because execnet takes plain
+values only. ``user_properties`` would be simpler, but other reporters print those.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
+
 from pytest_test_observer._record import AllureMeta, Event
 from pytest_test_observer._rows import encode
 
@@ -20,7 +21,7 @@ ATTRIBUTE = "_test_observer"
 
 
 class PhaseTimes(msgspec.Struct, array_like=True):
-    """One phase as it was measured: ``start`` and ``stop`` in seconds since the epoch, ``duration`` in seconds."""
+    """One phase as measured: ``start`` and ``stop`` in seconds since the epoch, ``duration`` in seconds."""
 
     outcome: str
     duration: float
@@ -31,8 +32,8 @@ class PhaseTimes(msgspec.Struct, array_like=True):
 class Extras(msgspec.Struct, array_like=True):
     """Facts of one attempt that reports lack; all but the first two are complete only once teardown is over.
 
-    ``attempt`` counts within the process, ``occurrence`` tells items of equal node id apart (``--keep-duplicates``).
-    ``error_types`` maps a phase to the qualified name of the exception that ended it.
+    ``attempt`` counts within the process, ``occurrence`` tells items of equal node id apart
+    (``--keep-duplicates``). ``error_types`` maps a phase to the qualified name of the exception that ended it.
     """
 
     occurrence: int
@@ -57,7 +58,8 @@ def pack(report: pytest.TestReport) -> None:
     """Make the extras of a report fit for the wire, on a worker just before xdist sends it."""
     extras = report.__dict__.get(ATTRIBUTE)
     if isinstance(extras, Extras):
-        setattr(report, ATTRIBUTE, encode(extras if extras.complete else Extras(extras.occurrence, extras.attempt)))
+        ready = extras if extras.complete else Extras(extras.occurrence, extras.attempt)
+        setattr(report, ATTRIBUTE, encode(ready))
 
 
 def take(report: pytest.TestReport) -> Extras | None:

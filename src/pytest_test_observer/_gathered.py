@@ -30,9 +30,8 @@ def location_of(location: tuple[str, int | None, str] | None) -> Location:
         return Location()
     file, line, domain = location
     function = domain.removeprefix("[doctest] ").partition("[")[0]
-    return Location(
-        storable(file).replace("\\", "/"), (line + 1) if line is not None else 0, storable(function)
-    )
+    number = line + 1 if line is not None else 0
+    return Location(storable(file).replace("\\", "/"), number, storable(function))
 
 
 class Gathered:
@@ -49,9 +48,10 @@ class Gathered:
 
     def add(self, report: pytest.TestReport, extras: Extras | None) -> None:
         """Take in a report of a phase."""
-        when = report.when or ""
+        when: str = report.when
+        said: str = report.outcome  # pytest-rerunfailures adds "rerun" to pytest's own three
         measured = extras.phases.get(when) if extras else None
-        outcome = "failed" if report.outcome not in ("passed", "skipped") else report.outcome
+        outcome = said if said in ("passed", "skipped") else "failed"
         self.phases[when] = Phase(
             outcome,
             report.duration,
@@ -59,7 +59,7 @@ class Gathered:
             measured.stop if measured else getattr(report, "stop", 0.0),
             xfail=hasattr(report, "wasxfail"),
         )
-        if report.outcome == "rerun":
+        if said == "rerun":
             self.rerun = self.rerun or when
         if outcome == "failed":
             self._errors[when] = error_text(report)

@@ -1,13 +1,12 @@
 """The hooks that observe a session: ``SessionHooks`` where reports arrive, ``CaptureHooks`` where tests run.
 
-Every body hands over to ``_Guard``, which keeps three promises: nothing happens in a process that the tested suite
-forked, no error of ours reaches the suite, and the first one is reported.
+Every body hands over to ``Guard``, which keeps three promises: nothing happens in a process that the tested
+suite forked, no error of ours reaches the suite, and the first one is reported.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,6 +26,8 @@ from pytest_test_observer._selection import Selection
 from pytest_test_observer.plugin import CAPTURE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
     from pytest_test_observer._settings import Settings
 
 SESSION_NAME = "test_observer_session"

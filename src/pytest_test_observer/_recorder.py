@@ -1,8 +1,9 @@
 """Turns pytest's reports into records, in the process where the reports arrive.
 
-Reports are gathered by node id, worker, occurrence and attempt, not by order of arrival: those of subtests can come
-before that of the setup. An attempt ends with the report of its teardown, with a report that says ``rerun`` once all
-phases are over (older pytest-rerunfailures logs nothing of that attempt afterwards), or with the death of its worker.
+Reports are gathered by node id, worker, occurrence and attempt, not by order of arrival: those of subtests
+can come before that of the setup. An attempt ends with the report of its teardown, with a report that says
+``rerun`` once all phases are over (older pytest-rerunfailures logs nothing of that attempt afterwards), or with
+the death of its worker.
 """
 
 from __future__ import annotations
@@ -137,8 +138,8 @@ class Facts(NamedTuple):
 class Recorder:
     """Gathers reports and hands each finished attempt to ``sink``.
 
-    ``errors`` is the setting ``observer_errors`` (``full``, ``message`` or ``none``); ``running`` returns what the
-    dead worker of that name marked down last.
+    ``errors`` is the setting ``observer_errors`` (``full``, ``message`` or ``none``); ``running`` returns
+    what the dead worker of that name marked down last.
     """
 
     def __init__(
@@ -206,7 +207,7 @@ class Recorder:
         self._sink(self.naming.crashed(running, self._allowed(error_text(report)), Clock.time_ns(), gathered))
 
     def _deduce(self, report: pytest.TestReport, worker: str) -> Running:
-        """Say from reports alone what a dead worker was at (the marks of a remote one are on its own disk)."""
+        """Say from reports alone what a dead worker was at: a remote one has its marks on its own disk."""
         now = Clock.time_ns()
         for key, gathered in self._open.items():
             if key.nodeid == report.nodeid and key.worker == worker:

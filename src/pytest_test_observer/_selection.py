@@ -26,11 +26,12 @@ class Selection:
         """Note whether the command line names a part of the suite: an option, a file, or a node id."""
         option = config.option
         by_option = any(getattr(option, name, None) for name in _SELECTING)
-        by_name = any("::" in arg or arg.endswith(".py") for arg in map(str, getattr(option, "file_or_dir", [])))
+        names = map(str, getattr(option, "file_or_dir", []))
+        by_name = any("::" in name or name.endswith(".py") for name in names)
         self.is_partial = self.is_partial or by_option or by_name
 
     def settle(self, found: int, kept: int) -> None:
-        """Collection found ``found`` tests and keeps ``kept``; sharding plugins do not always say what they drop."""
+        """Collection found ``found`` tests and keeps ``kept``; not every plugin that drops some says so."""
         self.collected = kept
         self.is_partial = self.is_partial or kept < found or self.deselected > 0
 

@@ -28,19 +28,19 @@ class Counted(Protocol):
     """The part of a record (or of a row) that is counted."""
 
     @property
-    def status(self) -> str: ...  # noqa: D102 - see TestRecord
+    def status(self) -> str: ...
     @property
-    def outcome(self) -> str: ...  # noqa: D102
+    def outcome(self) -> str: ...
     @property
-    def attempt(self) -> int: ...  # noqa: D102
+    def attempt(self) -> int: ...
     @property
-    def flaky(self) -> bool: ...  # noqa: D102
+    def flaky(self) -> bool: ...
     @property
-    def when_phase(self) -> str: ...  # noqa: D102
+    def when_phase(self) -> str: ...
 
 
 class Tally:
-    """Counts tests by their last attempt. ``reported`` is the number of collected tests with at least one attempt."""
+    """Counts tests by their last attempt; ``reported`` counts collected tests with at least one attempt."""
 
     def __init__(self) -> None:
         self.by_status: Counter[str] = Counter()

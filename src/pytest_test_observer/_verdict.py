@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PHASES = ("setup", "call", "teardown")
 
 
 class Phase(NamedTuple):
-    """What pytest reported of one phase: times in seconds since the epoch, ``outcome`` as pytest's report says."""
+    """What pytest reported of a phase: times in seconds since the epoch, ``outcome`` as its report says."""
 
     outcome: str
     duration: float = 0.0
@@ -29,8 +31,8 @@ class Verdict(NamedTuple):
 class Attempt(NamedTuple):
     """What the verdict depends on.
 
-    ``rerun`` names the phase whose failure makes pytest-rerunfailures repeat the test; ``crashed`` the last phase
-    that started before the process died.
+    ``rerun`` names the phase whose failure makes pytest-rerunfailures repeat the test; ``crashed`` the last
+    phase that started before the process died.
     """
 
     phases: Mapping[str, Phase]
