@@ -170,7 +170,17 @@ class SettingError(ValueError):
 
 
 class EnvironmentValueError(SettingError):
-    """A value of the environment that cannot be used: said once, and the plugin stays off."""
+    """A value of the environment that cannot be used: said once, and the plugin stays off.
+
+    ``cause`` is the message without what it means for a run of pytest.
+    """
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(
+            f"{cause} pytest-test-observer stays off: this run is not recorded. "
+            "Correct the variable or unset it."
+        )
+        self.cause = cause
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -328,7 +338,4 @@ def _complain(settings: Settings, problems: Mapping[str, str]) -> None:
     heard = [row.name for row in SETTINGS if row.name in SWITCHES or used[row.way]]
     said = [problems[name] for name in heard if name in problems]
     if said:
-        raise EnvironmentValueError(
-            f"{' '.join(said)} pytest-test-observer stays off: this run is not recorded. "
-            "Correct the variable or unset it."
-        )
+        raise EnvironmentValueError(" ".join(said))
