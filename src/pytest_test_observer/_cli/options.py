@@ -1,0 +1,55 @@
+"""Options of commands, out of the table of settings, and the settings they give."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+import click
+
+from pytest_test_observer._settings import (
+    CLICKHOUSE,
+    SETTINGS,
+    EnvironmentValueError,
+    Setting,
+    SettingError,
+    Settings,
+    resolve_layers,
+)
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+CLICKHOUSE_SETTINGS = tuple(row for row in SETTINGS if row.way == CLICKHOUSE)
+
+
+class UsageProblem(click.ClickException):
+    """What is wrong with a command line or with a setting, in one line; exit code 2."""
+
+    exit_code = 2
+
+
+def setting_options(rows: Iterable[Setting]) -> Callable[[_Command], _Command]:
+    """Give a command an option for each setting; values come as keyword arguments, None if not given."""
+
+    def decorate(command: _Command) -> _Command:
+        for row in reversed(list(rows)):
+            text = f"{_help(row)} [{row.env}; default: {row.default or 'none'}]"
+            command = click.option(row.flag, row.name, metavar=row.metavar, default=None, help=text)(command)
+        return command
+
+    return decorate
+
+
+def settings_from(given: Mapping[str, str | None]) -> Settings:
+    """Return the settings of a command line, with the environment below it; raises UsageProblem."""
+    try:
+        return resolve_layers(given, os.environ, {})
+    except EnvironmentValueError as error:
+        raise UsageProblem(f"{error.cause} Correct the variable or unset it.") from None
+    except SettingError as error:
+        raise UsageProblem(str(error)) from None
+
+
+def _help(row: Setting) -> str:
+    return row.help.partition(" Empty on the command line")[0]

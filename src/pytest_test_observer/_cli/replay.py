@@ -1,0 +1,141 @@
+"""``pytest-observer replay``: send what was kept on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from pytest_test_observer._cli.options import (
+    CLICKHOUSE_SETTINGS,
+    UsageProblem,
+    setting_options,
+    settings_from,
+)
+from pytest_test_observer._settings import SETTINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pytest_test_observer._destinations.config import Destinations
+    from pytest_test_observer._replay.find import Found
+    from pytest_test_observer._replay.outcome import Outcome
+
+_OTLP = tuple(row for row in SETTINGS if row.name == "otlp_endpoint")
+_NO_OTLP_YET = "--otlp-endpoint: this version replays to ClickHouse only; give --ch-url."
+_NO_URL = "nowhere to send to: give --ch-url, or set PYTEST_OBSERVER_CH_URL."
+_NOTHING = "Nothing to replay: no results were kept on disk."
+
+_EXAMPLES = """
+\b
+Examples:
+  pytest-observer replay --dry-run
+  pytest-observer replay --ch-url=localhost:8123
+  pytest-observer replay --ch-url=chdb:///path/to/observer.db artifacts/ run.jsonl
+  pytest-observer replay --ch-url=https://ch.example:8443 --ch-user=ci --keep
+
+\b
+Exit codes: 0 all sent, 1 some not sent, 2 wrong usage, 3 sent but for lines that were set aside.
+"""
+
+
+@click.command(epilog=_EXAMPLES)
+@click.argument("paths", nargs=-1, type=click.Path(exists=True), metavar="[PATHS]...")
+@setting_options((*CLICKHOUSE_SETTINGS, *_OTLP))
+@click.option("--dry-run", is_flag=True, help="List what would be sent, and send nothing.")
+@click.option("--keep", is_flag=True, help="Leave the files as they are.")
+def replay(paths: tuple[str, ...], *, dry_run: bool, keep: bool, **given: str | None) -> None:
+    """Send results that a pytest run kept on disk.
+
+    PATHS are buffer files or directories of such; without any, all that this user's runs have kept. What has
+    arrived is deleted. What is there already is not sent again, so that a replay can be repeated. A password
+    belongs into the environment: PYTEST_OBSERVER_CH_PASSWORD.
+    """
+    from pytest_test_observer._replay.outcome import INTERRUPTED  # noqa: PLC0415 - not for --help
+
+    try:
+        sys.exit(_dry_run(_found(paths)) if dry_run else _replay(paths, given, keep=keep))
+    except KeyboardInterrupt:
+        click.echo("Interrupted: what was not confirmed is still on disk.", err=True)
+        sys.exit(INTERRUPTED)
+
+
+def _found(paths: tuple[str, ...]) -> list[Found]:
+    from pytest_test_observer._replay.find import buffer_directories, find  # noqa: PLC0415 - not for --help
+
+    return find(paths or buffer_directories(os.environ))
+
+
+def _dry_run(found: list[Found]) -> int:
+    from pytest_test_observer._replay.survey import survey  # noqa: PLC0415 - not for --help
+
+    surveys = [survey(thing) for thing in found]
+    for seen in surveys:
+        click.echo(f"{seen.path}: {seen.rows:,} rows, {seen.size:,} bytes, {seen.state}")
+    rows, size = sum(seen.rows for seen in surveys), sum(seen.size for seen in surveys)
+    click.echo(f"{len(surveys)} to replay: {rows:,} rows, {size:,} bytes." if surveys else _NOTHING)
+    return 0
+
+
+def _replay(paths: tuple[str, ...], given: dict[str, str | None], *, keep: bool) -> int:
+    from pytest_test_observer._destinations.config import destinations_of  # noqa: PLC0415 - not for --help
+    from pytest_test_observer._replay.outcome import exit_code  # noqa: PLC0415
+
+    if given.get("otlp_endpoint"):
+        raise UsageProblem(_NO_OTLP_YET)
+    settings = settings_from(given)
+    if not settings.ch_url:
+        raise UsageProblem(_NO_URL)
+    found = _found(paths)
+    if not found:
+        click.echo(_NOTHING)
+        return 0
+    return exit_code(_send(found, destinations_of(settings), keep=keep))
+
+
+def _send(found: list[Found], destinations: Destinations, *, keep: bool) -> list[Outcome]:
+    from pytest_test_observer._destinations import Answer  # noqa: PLC0415 - not for --help
+    from pytest_test_observer._destinations.build import build  # noqa: PLC0415
+    from pytest_test_observer._replay.outcome import Outcome, describe, summarize  # noqa: PLC0415
+    from pytest_test_observer._replay.session import Replay  # noqa: PLC0415
+
+    with _progress(sum(thing.size for thing in found)) as (say, advance):
+        destination = build(destinations, on_wait=say)
+        session = Replay(destination, keep=keep, advance=advance)
+        try:
+            reply = session.prepare()
+            if reply.answer is not Answer.TAKEN:
+                say(f"Nothing sent to {destinations.label}: {reply.message}")
+                return [Outcome(thing.path, problem=reply.message) for thing in found]
+            outcomes = []
+            for thing in found:
+                outcome = session.send(thing)
+                if outcome is not None:
+                    outcomes.append(outcome)
+                    say(describe(outcome))
+            for note in session.notes:
+                say(f"Note: {note}")
+            say(summarize(outcomes, destinations.label))
+        finally:
+            destination.close()
+    return outcomes
+
+
+@contextlib.contextmanager
+def _progress(total: int) -> Iterator[tuple[Callable[[str], None], Callable[[int], None]]]:
+    """Show a bar over ``total`` bytes on a terminal; gives what prints a line, and what advances."""
+    if not sys.stderr.isatty():
+        yield click.echo, lambda _size: None
+        return
+    from rich.console import Console  # noqa: PLC0415 - costs more than many a replay
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn  # noqa: PLC0415
+
+    console = Console(stderr=True)
+    with Progress(
+        BarColumn(), DownloadColumn(), TimeRemainingColumn(), console=console, transient=True
+    ) as bar:
+        task = bar.add_task("", total=total)
+        yield click.echo, lambda size: bar.advance(task, size)

@@ -1,0 +1,146 @@
+"""Sending a batch so that nothing is stored twice and no line can hold up the others."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pytest_test_observer._clock import Clock
+from pytest_test_observer._destinations import Answer, Batch, Destination, Reply, Unanswered
+from pytest_test_observer._replay.lines import batch_of, damage, lines_of, looks_sound
+from pytest_test_observer._shipper.ship import BACKOFF
+
+# A server that refuses this many lines and takes none has something against the table, not against them.
+HOPELESS = 100
+_REPEATS = 2
+
+_TAKEN = Reply(Answer.TAKEN)
+_UNGUARDED = (
+    "without it a repeat is recognised only within the server's memory of recent inserts "
+    "(non_replicated_deduplication_window)."
+)
+
+
+class Refused(NamedTuple):
+    """A line that no destination takes, and why."""
+
+    line: bytes
+    reason: str
+
+
+class Delivered(NamedTuple):
+    """What became of a batch; only where ``reply`` says TAKEN do the rest of the fields hold.
+
+    ``stored`` and ``already`` count lines that were sent and that had been there before.
+    """
+
+    reply: Reply
+    stored: int = 0
+    already: int = 0
+    refused: tuple[Refused, ...] = ()
+
+
+class CarefulSender:
+    """Sends batches to a destination that may have some of their lines already."""
+
+    def __init__(self, destination: Destination) -> None:
+        self._destination = destination
+        self._notes: dict[str, None] = {}
+        self._has_taken: set[str] = set()
+        self._is_down = False
+
+    @property
+    def notes(self) -> list[str]:
+        """What should be read although all was sent, each once."""
+        return list(self._notes)
+
+    def prepare(self) -> Reply:
+        """See whether the destination is there, again after a pause where that may help."""
+        reply = self._destination.prepare()
+        for pause in BACKOFF[:_REPEATS]:
+            if reply.answer is Answer.TAKEN or reply.fatal:
+                break
+            Clock.sleep(pause)
+            reply = self._destination.prepare()
+        return reply
+
+    def deliver(self, batch: Batch) -> Delivered:
+        """Send ``batch``, again after a pause where that may help."""
+        delivered = self._deliver(batch)
+        for pause in () if self._is_down else BACKOFF[:_REPEATS]:
+            if delivered.reply.answer is Answer.TAKEN or delivered.reply.fatal:
+                break
+            Clock.sleep(pause)
+            delivered = self._deliver(batch)
+        self._is_down = delivered.reply.answer is not Answer.TAKEN
+        self._notes.update(dict.fromkeys(self._destination.notes()))
+        return delivered
+
+    def _deliver(self, batch: Batch) -> Delivered:
+        reply = self._destination.prepare()
+        if reply.answer is not Answer.TAKEN:
+            return Delivered(reply)
+        refused: tuple[Refused, ...] = ()
+        if not looks_sound(batch):
+            batch, refused = _sorted_out(batch)
+        try:
+            absent = self._absent(batch)
+        except Unanswered as unanswered:
+            return Delivered(unanswered.reply)
+        already = batch.rows - absent.rows
+        if not absent.rows:
+            return Delivered(_TAKEN, 0, already, refused)
+        reply = self._destination.send(absent)
+        if reply.answer is Answer.REFUSED:
+            return self._halve(absent, already, refused)
+        return Delivered(reply, absent.rows, already, refused)
+
+    def _absent(self, batch: Batch) -> Batch:
+        """Return what of a batch is not stored yet: the batch itself, token and all, where all of it is."""
+        lines = self._destination.absent(batch) if batch.rows else []
+        if lines is None:
+            self._notes.setdefault(_UNGUARDED, None)
+            return batch
+        return batch if len(lines) == batch.rows else batch_of(batch.table, lines)
+
+    def _halve(self, batch: Batch, already: int, refused: tuple[Refused, ...]) -> Delivered:
+        """Find the lines that a destination refuses, and send the others."""
+        sound, damaged = _sorted_out(batch)
+        found = [*refused, *damaged]
+        parts = [lines_of(sound.data)]
+        stored, hopeless = 0, 0
+        while parts:
+            part = parts.pop()
+            if not part:
+                continue
+            reply = self._destination.send(batch_of(batch.table, part))
+            if reply.answer is Answer.TAKEN:
+                stored += len(part)
+                self._has_taken.add(batch.table)
+            elif reply.answer is not Answer.REFUSED:
+                return Delivered(reply)
+            elif len(part) > 1:
+                parts += [part[len(part) // 2 :], part[: len(part) // 2]]
+            else:
+                found.append(Refused(part[0], reply.message))
+                hopeless += 1
+            if hopeless >= HOPELESS and batch.table not in self._has_taken:
+                reason = f"every line is refused, nothing was set aside: {reply.message}"
+                return Delivered(Reply(Answer.UNAVAILABLE, reason, fatal=True))
+        return Delivered(_TAKEN, stored, already, tuple(found))
+
+
+def _sorted_out(batch: Batch) -> tuple[Batch, tuple[Refused, ...]]:
+    """Take out lines that are visibly damaged; blank ones say nothing and just go."""
+    sound: list[bytes] = []
+    damaged: list[Refused] = []
+    for line in lines_of(batch.data):
+        if not line.strip():
+            continue
+        reason = damage(line)
+        if reason:
+            damaged.append(Refused(line, reason))
+        else:
+            sound.append(line)
+    if len(sound) == batch.rows:
+        return batch, ()
+    return batch_of(batch.table, sound), tuple(damaged)

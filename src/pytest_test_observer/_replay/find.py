@@ -1,0 +1,90 @@
+"""Which runs and files the paths of a command line stand for."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import TYPE_CHECKING, NamedTuple
+
+from pytest_test_observer._journal.files import (
+    DIRECTORY,
+    EVENTS_SUFFIX,
+    META_SUFFIX,
+    SUFFIX,
+    JournalFiles,
+    buffer_directory,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+_SIDECAR_BEGINS = b'{"kind":'
+
+
+class Found(NamedTuple):
+    """A run with its sidecar, or the one file at ``path`` that has none (``run`` is None then)."""
+
+    path: str
+    run: JournalFiles | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of rows."""
+        paths = (self.run.results, self.run.events) if self.run else (self.path,)
+        return sum(os.stat(path).st_size for path in paths if os.path.exists(path))
+
+
+def find(paths: Iterable[str]) -> list[Found]:
+    """Return what there is at ``paths``, files or directories, each thing once, in order."""
+    found: dict[str, Found] = {}
+    for path in paths:
+        for file in _files(os.path.realpath(path)):
+            thing = _thing(file)
+            found.setdefault(thing.path, thing)
+    return list(found.values())
+
+
+def buffer_directories(environ: Mapping[str, str]) -> list[str]:
+    """Return the directories that runs of this user have left buffers in: the cache, then temporary ones."""
+    shared = tempfile.gettempdir()
+    temporary = sorted(
+        os.path.join(shared, name) for name in os.listdir(shared) if name.startswith(f"{DIRECTORY}-")
+    )
+    ours = [path for path in temporary if _is_ours(path)]
+    return [path for path in (buffer_directory(environ), *ours) if os.path.isdir(path)]
+
+
+def _is_ours(path: str) -> bool:
+    """Whether nobody else can have put the directory there: anybody can write to /tmp."""
+    if os.path.islink(path) or not os.path.isdir(path):
+        return False
+    return not hasattr(os, "getuid") or os.stat(path).st_uid == os.getuid()
+
+
+def _files(path: str) -> Iterator[str]:
+    if not os.path.isdir(path):
+        yield path
+        return
+    for name in sorted(os.listdir(path)):
+        file = os.path.join(path, name)
+        if name.endswith(SUFFIX) and os.path.isfile(file):
+            yield file
+
+
+def _thing(path: str) -> Found:
+    """Return what a file belongs to; 0.2.0 took a run id like ``x.meta`` into a file name as it is."""
+    directory, name = os.path.split(path)
+    for suffix in (META_SUFFIX, EVENTS_SUFFIX, SUFFIX):
+        run = JournalFiles(directory, name.removesuffix(suffix))
+        if name.endswith(suffix) and _is_sidecar(run.meta):
+            return Found(run.results, run)
+    return Found(path)
+
+
+def _is_sidecar(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            start = file.read(len(_SIDECAR_BEGINS))
+    except OSError:
+        return False
+    return start in (b"", _SIDECAR_BEGINS)

@@ -1,0 +1,158 @@
+"""Replaying the journal of one run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from pytest_test_observer._destinations import Answer, Reply
+from pytest_test_observer._journal.append import Appender
+from pytest_test_observer._journal.complete import complete
+from pytest_test_observer._journal.files import JournalFiles
+from pytest_test_observer._journal.reader import FILES, JournalReader
+from pytest_test_observer._journal.tidy import tidy
+from pytest_test_observer._replay.careful import CarefulSender, Delivered, Refused
+from pytest_test_observer._replay.claim import last_change_ns
+from pytest_test_observer._replay.lines import damage, digest
+from pytest_test_observer._replay.outcome import Outcome
+from pytest_test_observer._replay.quarantine import Quarantine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pytest_test_observer._journal.sidecar import Sealed
+
+_TORN = "its end is missing"
+
+
+def replay_run(
+    run: JournalFiles, sender: CarefulSender, *, keep: bool, advance: Callable[[int], None]
+) -> Outcome:
+    """Send what is left of a run; for whoever holds its locks. ``advance`` is told bytes as they are done.
+
+    With ``keep`` the files stay as they are: the work is done on a copy. Raises OSError.
+    """
+    with _workplace(run, keep=keep) as place:
+        replay = _RunReplay(run, place, sender, advance)
+        try:
+            outcome = replay.send()
+        finally:
+            replay.journal.close()
+        if not keep:
+            tidy(replay.journal)
+            if not outcome.problem:
+                _forget_log(run)
+        return outcome._replace(kept=keep)
+
+
+@contextlib.contextmanager
+def _workplace(run: JournalFiles, *, keep: bool) -> Iterator[JournalFiles]:
+    if not keep:
+        yield run
+        return
+    with tempfile.TemporaryDirectory(prefix="pytest-observer-replay-") as directory:
+        place = JournalFiles(directory, run.stem)
+        for name in ("meta", "results", "events"):
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copy2(
+                    getattr(run, name), getattr(place, name)
+                )  # with its time: that of the run's death
+                os.chmod(getattr(place, name), 0o600)
+        yield place
+
+
+class _RunReplay:
+    """The replay of one run, whose files stand at ``place`` (at ``run`` itself unless they are kept)."""
+
+    def __init__(
+        self, run: JournalFiles, place: JournalFiles, sender: CarefulSender, advance: Callable[[int], None]
+    ) -> None:
+        self.journal = JournalReader(place)
+        self._run = run
+        self._place = place
+        self._sender = sender
+        self._advance = advance
+        self._quarantine = Quarantine(run.directory, run.stem)
+        self._rows = Counter[str]()
+        self._already = 0
+        self._set_aside = 0
+        self._reason = ""
+
+    def send(self) -> Outcome:
+        """Complete what a dead run left open, seal, and send batch by batch."""
+        self.journal.recover()
+        complete(self.journal, last_change_ns(self._place))
+        for table in FILES:
+            self._end_last_line(table)
+        self.journal.seal()
+        reply = Reply(Answer.TAKEN)
+        for sealed in self.journal.pending():
+            reply = self._send(sealed)
+            if reply.answer is not Answer.TAKEN:
+                break
+        else:
+            for table in FILES:
+                self._set_torn_aside(table)
+        return self._outcome(reply)
+
+    def _send(self, sealed: Sealed) -> Reply:
+        batch = self.journal.load(sealed)
+        delivered = self._sender.deliver(batch)
+        if delivered.reply.answer is Answer.TAKEN:
+            self._put_aside(sealed.table, batch.token, delivered.refused)
+            self._note(sealed, delivered)
+            self._advance(sealed.size)
+        return delivered.reply
+
+    def _note(self, sealed: Sealed, delivered: Delivered) -> None:
+        if delivered.refused:
+            self.journal.set_aside(sealed, len(delivered.refused))
+        else:
+            self.journal.taken(sealed)
+        self._rows[sealed.table] += delivered.stored + delivered.already
+        self._already += delivered.already if sealed.table != "runs" else 0
+
+    def _end_last_line(self, table: str) -> None:
+        """Give a last line its line feed where nothing else is missing."""
+        torn = self.journal.torn(table)
+        if torn and not damage(torn):
+            results = Appender(self._place.table(table))
+            results.write(b"\n")
+            results.close()
+
+    def _set_torn_aside(self, table: str) -> None:
+        torn = self.journal.torn(table)
+        if not torn:
+            return
+        path = self._place.table(table)
+        self._put_aside(table, f"torn-{digest(torn)}", (Refused(torn, _TORN),))
+        os.truncate(path, os.stat(path).st_size - len(torn))
+
+    def _put_aside(self, table: str, origin: str, lines: tuple[Refused, ...]) -> None:
+        source = self._run.meta if table == "runs" else self._run.table(table)
+        self._quarantine.put(table, origin, source, lines)
+        self._set_aside += len(lines)
+        self._reason = self._reason or (lines[0].reason if lines else "")
+
+    def _outcome(self, reply: Reply) -> Outcome:
+        return Outcome(
+            self._run.results,
+            results=self._rows["results"],
+            events=self._rows["events"],
+            already=self._already,
+            set_aside=self._set_aside,
+            quarantine=self._quarantine.directory,
+            reason=self._reason,
+            problem=reply.message if reply.answer is not Answer.TAKEN else "",
+            is_outage=reply.answer is not Answer.TAKEN,
+        )
+
+
+def _forget_log(run: JournalFiles) -> None:
+    """Delete what the run's helper had to say: all has arrived."""
+    with contextlib.suppress(OSError):
+        os.unlink(run.log)
