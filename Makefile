@@ -19,8 +19,11 @@ demo: $(INSTALLED) ## run the examples into an embedded database and print what 
 test: $(INSTALLED) ## run the tests
 	$(BIN)/python -m pytest $(ARGS)
 
+# Processes that the tests start are measured as well, see tests/measure.py.
 check: lint types ## all that CI runs: lint, types, tests with coverage
-	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+	@$(BIN)/python tests/measure.py
+	@rm -f .coverage .coverage.*
+	OBSERVER_MEASURE=$(CURDIR) $(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
 
 lint: $(INSTALLED) ## check style and format
 	$(BIN)/ruff check .
@@ -34,7 +37,7 @@ types: $(INSTALLED) ## check types
 	$(BIN)/mypy
 
 bench: $(INSTALLED) ## measure what the plugin costs
-	$(BIN)/python bench/cost.py
+	$(BIN)/python -m bench.cost
 
 faults: $(INSTALLED) ## run the tests that kill processes and break servers
 	$(BIN)/python -m pytest -m faults $(ARGS)
