@@ -56,6 +56,9 @@ class Destination(Protocol):
     label: str
     """How messages name this destination; no credentials."""
 
+    def warm_up(self) -> None:
+        """Do what needs no batch ahead of the first one: load libraries, connect. Failures show in ``prepare``."""
+
     def prepare(self) -> Reply:
         """Connect and make sure the tables are as documented. TAKEN when ready; may be called again."""
 
@@ -73,7 +76,7 @@ class Destination(Protocol):
         """Return sentences the user should read once although everything was stored; empties the list."""
 
     def release(self) -> None:
-        """Let others have what only one can hold (the embedded engine); costs nothing where there is no such thing."""
+        """Let others have what only one can hold (the embedded engine); elsewhere this does nothing."""
 
     def close(self) -> None:
         """Release connections (and the embedded engine, so that other processes can open it)."""

@@ -90,6 +90,14 @@ class ClickHouseDestination:
         self._insert_settings: dict[str, str] = {}
         self._notes: list[str] = []
 
+    def warm_up(self) -> None:
+        """Load what takes long to load, and prepare a server; an embedded engine is left to others until then."""
+        if self._settings.embedded:
+            with contextlib.suppress(EmbeddedError):
+                load_engine()
+        else:
+            self.prepare()
+
     def prepare(self) -> Reply:
         """Connect and make the tables fit; cheap once it has succeeded."""
         if self._prepared:

@@ -57,7 +57,7 @@ def opened(path: str, wait_s: float = 30.0, on_wait: Callable[[str], None] | Non
         raise EmbeddedError(
             f"{directory} cannot be a database: no question mark may be in its path", fatal=True
         )
-    _load_engine()  # a second and more, better not while others wait for the lock
+    load_engine()  # a second and more, better not while others wait for the lock
     turn = _Turn(directory, wait_s, on_wait)
     with _locked(turn), contextlib.closing(_connect_when_free(turn)) as client:
         yield client
@@ -159,15 +159,17 @@ def _open_elsewhere(directory: str) -> bool:
         os.close(descriptor)
 
 
-def _load_engine() -> None:
+def load_engine() -> None:
+    """Import the engine and its client, which takes a second and 220 MB; raises ``EmbeddedError``."""
     try:
         import chdb  # noqa: F401, PLC0415 (220 MB, loaded only where it is used)
+        import clickhouse_connect.driver._chdbclient  # noqa: F401, PLC0415 (loaded only where it is used)
     except ImportError as error:
         raise EmbeddedError(INSTALL_HINT, fatal=True) from error
 
 
 def _connect(directory: str | None) -> Client:
-    _load_engine()
+    load_engine()
     import clickhouse_connect  # noqa: PLC0415 (loaded only where it is used)
     from clickhouse_connect.driver.exceptions import ClickHouseError  # noqa: PLC0415
 
