@@ -1,7 +1,7 @@
 """What the plugin costs: plain pytest, ours off, ours on, interleaved on suites of two sizes.
 
-The slope between the sizes is the cost of a test, what is left at zero tests is the fixed cost. Whole processes are
-timed; CPU is what the kernel accounted for, of the helper too (this process adopts it when pytest has ended).
+The slope between the sizes is the cost of a test, what is left at zero tests is the fixed cost. Whole
+processes are timed; CPU is what the kernel accounted for, of the helper too, which this process adopts.
 
 usage: python -m bench.cost [--pairs 15] [--small 400] [--large 4000] [--cpus 0]
 """
@@ -15,14 +15,16 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
 
 from tests.servers.client import ClickHouse, running_clickhouse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -115,8 +117,9 @@ def adopt_orphans() -> None:
 def table(title: str, found: dict[tuple[str, int], list[Measured]], sizes: tuple[int, int]) -> Table:
     """Return the cost of each variant over plain: medians of differences within a round."""
     result = Table(title=title)
-    for column in ("variant", "per test", "fixed", f"in all at {sizes[0]}", "CPU per test", "helper CPU", "peak MiB"):
-        result.add_column(column, justify="left" if column == "variant" else "right")
+    result.add_column("variant")
+    for column in ("per test", "fixed", f"in all at {sizes[0]}", "CPU per test", "helper CPU", "peak MiB"):
+        result.add_column(column, justify="right")
     for name in dict.fromkeys(name for name, _ in found):
         walls = {size: _over_plain(found, name, size, lambda run: run.wall) for size in sizes}
         cpus = {size: _over_plain(found, name, size, lambda run: run.cpu) for size in sizes}
@@ -147,7 +150,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=15)
     parser.add_argument("--small", type=int, default=400)
     parser.add_argument("--large", type=int, default=4000)
-    parser.add_argument("--cpus", default="", help="processors that pytest and its helper may use, as in 0 or 0,1")
+    parser.add_argument("--cpus", default="", help="processors for pytest and its helper: 0 or 0,1")
     options = parser.parse_args()
     sizes = (options.small, options.large)
     with tempfile.TemporaryDirectory() as name:
@@ -159,7 +162,8 @@ def main() -> None:
             adopt_orphans()
             suites = {size: write_suite(directory, size) for size in sizes}
             found = measure_all(variants(server), suites, directory / "cache", options.pairs)
-    title = f"{options.pairs} interleaved rounds, {len(os.sched_getaffinity(0))} processors, over plain pytest"
+    processors = len(os.sched_getaffinity(0))
+    title = f"{options.pairs} interleaved rounds, {processors} processors, over plain pytest"
     console = Console(width=120)
     console.print(table(title, found, sizes))
     for size in sizes:

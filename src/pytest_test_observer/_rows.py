@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from pytest_test_observer._clock import IsoTime
-from pytest_test_observer._columns import EVENTS, RESULTS, RUNS, Column, Table
+from pytest_test_observer._columns import EVENTS, RESULTS, RUNS, TABLES, Column, Table
 from pytest_test_observer._record import NS_PER_MS, Context, RunRecord, TestRecord
 from pytest_test_observer._text import storable_deep
 
@@ -60,7 +60,7 @@ class RowEncoder:
     def __init__(self, context: Context) -> None:
         iso = IsoTime()
         self._common = {
-            table.key: b"{" + _part(table, "context", iso)(context) + b"," for table in (RESULTS, EVENTS, RUNS)
+            table.key: b"{" + _part(table, "context", iso)(context) + b"," for table in TABLES.values()
         }
         self._result = _part(RESULTS, "record", iso)
         self._run = _part(RUNS, "record", iso)

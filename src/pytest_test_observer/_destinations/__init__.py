@@ -57,7 +57,7 @@ class Destination(Protocol):
     """How messages name this destination; no credentials."""
 
     def warm_up(self) -> None:
-        """Do what needs no batch ahead of the first one: load libraries, connect. Failures show in ``prepare``."""
+        """Do ahead what needs no batch: load libraries, connect. Failures show in ``prepare``."""
 
     def prepare(self) -> Reply:
         """Connect and make sure the tables are as documented. TAKEN when ready; may be called again."""

@@ -17,7 +17,7 @@ from pytest_test_observer._destinations._answers import (
 )
 from pytest_test_observer._destinations._stored import absent_lines
 from pytest_test_observer._destinations._tables import fit_tables
-from pytest_test_observer._destinations.embedded import IN_MEMORY, opened
+from pytest_test_observer._destinations.embedded import IN_MEMORY, EmbeddedError, load_engine, opened
 from pytest_test_observer._destinations.schema import Place, quoted
 from pytest_test_observer._destinations.settings import ClickHouseSettings
 
@@ -91,7 +91,7 @@ class ClickHouseDestination:
         self._notes: list[str] = []
 
     def warm_up(self) -> None:
-        """Load what takes long to load, and prepare a server; an embedded engine is left to others until then."""
+        """Load what takes long, and prepare a server; an embedded engine stays free for others."""
         if self._settings.embedded:
             with contextlib.suppress(EmbeddedError):
                 load_engine()
