@@ -134,7 +134,7 @@ EVENTS = Table(
         _record("nodeid", "String"),
         _event("timestamp", _TIME, source="time_ns"),
         _event("seq", "UInt32", "pytest.event.seq"),
-        _event("event_name", "String", source="name"),
+        _event("event_name", _LOW, source="name"),
         _event("payload", "Map(String, String)"),
         _record("attempt", "UInt16"),
         _record("trace_id", "String"),
