@@ -32,10 +32,16 @@ if TYPE_CHECKING:
 
 SESSION_NAME = "test_observer_session"
 CAPTURE_NAME = "test_observer_capture"
+_NO_OTLP = "this version does not send over OTLP yet: results go to ClickHouse only."
+_NOTHING_BUT_OTLP = "off. This version does not send over OTLP yet: this run is not recorded. Set --ch-url."
 
 
 def observe_session(config: pytest.Config, settings: Settings) -> None:
     """Observe the session of the process that the user started."""
+    if settings.otlp:
+        warn(config, f"{PREFIX} {_NO_OTLP if settings.ch_url else _NOTHING_BUT_OTLP}")
+        if not settings.ch_url:
+            return
     per_worker = getattr(config.option, "dist", "no") == "each"
     try:
         run = ObservedRun(settings, destinations_of(settings), config.rootpath, per_worker=per_worker)

@@ -47,9 +47,9 @@ def summary(outcome: Outcome) -> str:
         parts.append(f"{outcome.lost} lost ({outcome.lost_reason})")
     if outcome.not_run:
         parts.append(f"{outcome.not_run} collected tests not run")
-    line = f"{PREFIX} {', '.join(parts)}."
     if outcome.reason:
-        line += f" {_sentence(outcome.reason)}"
+        parts[-1] += f" - {outcome.reason}"
+    line = f"{PREFIX} {_sentence(', '.join(parts))}"
     if outcome.path:
         line += f" Kept in {outcome.path}; send with: {outcome.command}"
     return " ".join([line, *(_sentence(note) for note in outcome.notes)])
