@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from pytest_test_observer._settings import EnvironmentValueError, Settings, given_on_command_line, on, resolve
@@ -13,16 +14,28 @@ if TYPE_CHECKING:
 # Set in the environment of processes of ours.
 INERT = "PYTEST_TEST_OBSERVER_INERT"
 WORKER_KEY = "test_observer"
+# Where modules are looked for before conftest files put the tests' directories in front.
+SEARCH_PATH = tuple(sys.path)
 
 # Options under which pytest runs no tests.
-_NO_TESTS = ("help", "version", "collectonly", "setupplan", "showfixtures", "show_fixtures_per_test", "markers", "cacheshow")
+_NO_TESTS = (
+    "help",
+    "version",
+    "collectonly",
+    "setupplan",
+    "showfixtures",
+    "show_fixtures_per_test",
+    "markers",
+    "cacheshow",
+)
 
 
 def settings_if_active(config: pytest.Config) -> Settings | None:
     """Return the settings of a session that is observed, None for any other.
 
-    Raises pytest.UsageError for unusable values of the command line and of ini files; those of the environment are
-    reported once and leave the plugin off, because a secret that CI lacks must not fail a build.
+    Raises pytest.UsageError for unusable values of the command line and of ini files; those of the
+    environment are reported once and leave the plugin off, because a secret that CI lacks must not fail a
+    build.
     """
     if INERT in os.environ:
         return None

@@ -1,14 +1,17 @@
 """The clock of the plugin, out of reach of the tested suite.
 
-Libraries that freeze time replace the functions of ``time`` in every module they find them in. Attributes of a class
-are not searched, so what is kept here stays the real thing.
+Libraries that freeze time replace the functions of ``time`` in every module they find them in. Attributes of
+a class are not searched, so what is kept here stays the real thing.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -22,7 +25,7 @@ class Clock:
 
 
 class IsoTime:
-    """Formats milliseconds since the epoch as ISO 8601 in UTC, the one form ClickHouse reads the same everywhere.
+    """Formats milliseconds since the epoch as ISO 8601 in UTC, which ClickHouse reads the same everywhere.
 
     Tests come many to a second, so the text of the last second is kept.
     """

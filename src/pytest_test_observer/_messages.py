@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import warnings
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from pytest_test_observer._settings import Settings
 
 PREFIX = "test-observer:"
+# Settings that a replay needs as the run had them; the password is not one for a command line.
+_TOLD = ("ch_user", "ch_db", "ch_table", "ch_cluster")
 
 
 class ObserverWarning(pytest.PytestWarning):
@@ -60,23 +63,20 @@ def replay_command(settings: Settings, path: str) -> str:
     from pytest_test_observer._target import parse_clickhouse  # noqa: PLC0415 - only where something was kept
 
     flags = [f"--ch-url={parse_clickhouse(settings.ch_url).label}"] if settings.ch_url else []
-    for name in ("ch_user", "ch_db", "ch_table", "ch_cluster"):
-        if settings.sources[name] != "default":
-            flags.append(f"--{name.replace('_', '-')}={getattr(settings, name)}")
+    told = [name for name in _TOLD if settings.sources[name] != "default"]
+    flags += [f"--{name.replace('_', '-')}={getattr(settings, name)}" for name in told]
     return shlex.join(["pytest-observer", "replay", *flags, path])
 
 
 def warn(config: pytest.Config, message: str) -> None:
-    """Issue a pytest warning that can change nothing: not where warnings are errors, not where they are limited."""
+    """Issue a pytest warning that changes nothing, also where warnings are errors or limited in number."""
     limit = getattr(config.option, "max_warnings", None)
     if limit is None and "max_warnings" in config._parser._inidict:  # noqa: SLF001 - pytest 9.2 and later
         limit = config.getini("max_warnings")
     if limit is not None:
         return
-    try:
+    with contextlib.suppress(ObserverWarning):
         warnings.warn(ObserverWarning(message), stacklevel=2)
-    except ObserverWarning:
-        pass
 
 
 def _results(count: int) -> str:

@@ -1,4 +1,4 @@
-"""One observed session, in the process where its reports arrive: from the first hook to the line that ends it."""
+"""One observed session, in the process where its reports arrive: from the first hook to the last line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import msgspec
 from pytest_test_observer import __version__
 from pytest_test_observer._clock import Clock
 from pytest_test_observer._context import begin as begin_context
-from pytest_test_observer._destinations.config import Destinations
 from pytest_test_observer._ids import Ids, new_session_id, parse_traceparent
 from pytest_test_observer._journal.marks import read_marks
 from pytest_test_observer._journal.sidecar import Begin, Collected, Run
@@ -26,6 +25,7 @@ from pytest_test_observer._shipper.delivery import Delivery
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pytest_test_observer._destinations.config import Destinations
     from pytest_test_observer._settings import Settings
 
 
@@ -35,7 +35,9 @@ class ObservedRun:
     ``per_worker`` is true under ``--dist each``. Raises JournalError when no journal can be made.
     """
 
-    def __init__(self, settings: Settings, destinations: Destinations, rootdir: Path, *, per_worker: bool) -> None:
+    def __init__(
+        self, settings: Settings, destinations: Destinations, rootdir: Path, *, per_worker: bool
+    ) -> None:
         self._settings = settings
         self._destinations = destinations
         self.selection = Selection()
@@ -78,14 +80,14 @@ class ObservedRun:
             started_ns=self._started_ns,
             process=this_process(),
             trace_scope="session" if ids.scope == "auto" else ids.scope,
-            parent=tuple(ids.parent) if ids.parent else None,
+            parent=(ids.parent.trace_id, ids.parent.span_id) if ids.parent else None,
             per_worker=self._per_worker,
             errors=self._settings.observer_errors,
         )
         self._journal.begin(self._context, line)
 
     def collected(self) -> None:
-        """Collection is over: settle what depends on the number of tests, and let no child process be seen."""
+        """Collection is over: settle what depends on the number of tests."""
         selection = self.selection
         self._ids.decide(selection.collected)
         self._journal.note(
@@ -104,11 +106,13 @@ class ObservedRun:
 
     def flush(self) -> None:
         """No more results will come: what is there can go."""
+        self._journal.ensure()
         self._delivery.flush()
 
     def finish(self, exit_status: int) -> Outcome:
         """Write the row of the run, wait for the rest to be sent, and say what became of it. Idempotent."""
         if self._outcome is None:
+            self._journal.ensure()
             self._journal.note(Run(msgspec.Raw(self._journal.run_row(self._run_record(exit_status)))))
             self._journal.give_up()
             self._outcome = self._close()

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from pytest_test_observer._errors import ErrorText
 from pytest_test_observer._ids import Ids, SpanContext
 from pytest_test_observer._journal.append import Appender
-from pytest_test_observer._journal.files import JournalFiles
 from pytest_test_observer._journal.marks import read_marks
-from pytest_test_observer._journal.reader import JournalReader
 from pytest_test_observer._journal.sidecar import Begin, Collected, Run
 from pytest_test_observer._record import NS_PER_MS, RunRecord
 from pytest_test_observer._recorder import Naming, Running
 from pytest_test_observer._rows import RowEncoder
 from pytest_test_observer._tally import Identity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_test_observer._journal.files import JournalFiles
+    from pytest_test_observer._journal.reader import JournalReader
 
 # pytest never got to say one.
 NO_EXIT_STATUS = -1
@@ -40,8 +45,8 @@ class _Row(msgspec.Struct):
 def complete(reader: JournalReader, noticed_ns: int) -> None:
     """Append a ``crashed`` row for each test that was running and the row of the run.
 
-    ``noticed_ns`` is when the death was noticed, nanoseconds since the epoch. Does nothing where pytest came to an
-    end of its own, or never began.
+    ``noticed_ns`` is when the death was noticed, nanoseconds since the epoch. Does nothing where pytest came
+    to an end of its own, or never began.
     """
     begin = reader.begin
     if begin is None or reader.run is not None:
@@ -50,15 +55,15 @@ def complete(reader: JournalReader, noticed_ns: int) -> None:
     running = _running(reader.files, naming, per_worker=begin.per_worker)
     rows = RowEncoder(begin.context)
     if running:
-        results = Appender(reader.files.results)
+        results = Appender(reader.files.results, create=not os.path.exists(reader.files.results))
         if reader.torn("results"):
             results.write(b"\n")
         for test in running:
             record = naming.crashed(test, _DEATH if begin.errors != "none" else ErrorText(), noticed_ns)
             results.write(rows.result(record))
         results.close()
-    record = _run_record(begin, reader.collected, naming, noticed_ns)
-    reader.add_run(Run(msgspec.Raw(rows.run(record).rstrip(b"\n"))))
+    run = _run_record(begin, reader.collected, naming, noticed_ns)
+    reader.add_run(Run(msgspec.Raw(rows.run(run).rstrip(b"\n"))))
 
 
 def _ids(begin: Begin, collected: Collected | None) -> Ids:
@@ -92,11 +97,13 @@ def _is_over(running: Running, finished: Counter[tuple[str, str]], late: Counter
 
 def _rows(path: str) -> Iterator[_Row]:
     decoder = msgspec.json.Decoder(_Row)
+    if not os.path.exists(path):
+        return
     with open(path, "rb") as file:
         for line in file:
             try:
                 yield decoder.decode(line)
-            except (msgspec.MsgspecError, UnicodeDecodeError):
+            except (msgspec.MsgspecError, UnicodeDecodeError):  # noqa: PERF203
                 continue  # torn; replay sets it aside
 
 

@@ -6,9 +6,11 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping
 from hashlib import sha256
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 DIRECTORY = "pytest-test-observer"
 SUFFIX = ".jsonl"
@@ -56,6 +58,10 @@ class JournalFiles(NamedTuple):
         """Path of the rows of a table that has a file of its own (``results`` or ``events``)."""
         return self.results if key == "results" else self.events
 
+    def rewritten(self, key: str) -> str:
+        """Path of a table's file while what has arrived is cut out of it."""
+        return f"{self.table(key)}.new"
+
     def _path(self, suffix: str) -> str:
         return os.path.join(self.directory, self.stem + suffix)
 
@@ -67,7 +73,7 @@ def stem_for(run_id: str) -> str:
         stem = stem[: -len("_events")] + "%5Fevents"
     if len(stem) > _LONGEST or not stem:
         digest = sha256(run_id.encode("utf-8", "surrogatepass")).hexdigest()
-        stem = f"{stem[: _LONGEST - 70]}%{digest}"
+        stem = f"{stem[: _LONGEST - 70]}%%{digest}"  # no escaped name has two signs in a row
     return stem
 
 
@@ -82,19 +88,36 @@ def buffer_directory(environ: Mapping[str, str]) -> str:
 
 
 def usable_directories(environ: Mapping[str, str]) -> Iterator[str]:
-    """Yield directories that exist (made, if need be) and are ours, best first: the cache, then a temporary one."""
+    """Yield directories, made if need be, best first: the cache, then a temporary one that is ours."""
+    cache = buffer_directory(environ)
+    if _make(cache):
+        _close_to_others(cache)
+        yield cache
     shared = os.path.join(tempfile.gettempdir(), f"{DIRECTORY}-{_user()}")
-    for directory in (buffer_directory(environ), shared):
-        try:
-            os.makedirs(directory, mode=0o700, exist_ok=True)
-        except OSError:
-            continue
-        if _is_ours(directory):
-            yield directory
+    if _make(shared) and _is_ours(shared):
+        _close_to_others(shared)
+        yield shared
     try:
         yield tempfile.mkdtemp(prefix=f"{DIRECTORY}-")
     except OSError:
         return
+
+
+def _make(directory: str) -> bool:
+    try:
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+    except OSError:
+        return False
+    return True
+
+
+def _close_to_others(directory: str) -> None:
+    """Take back what an earlier version, or a generous umask, gave to others."""
+    try:
+        if stat.S_IMODE(os.stat(directory).st_mode) & 0o077:
+            os.chmod(directory, 0o700)
+    except OSError:
+        pass  # somebody else's, shared on purpose: the files in it are still only ours
 
 
 def _user() -> str:
@@ -102,11 +125,9 @@ def _user() -> str:
 
 
 def _is_ours(directory: str) -> bool:
-    """Whether nobody else can have put the directory there (anybody can write to /tmp)."""
+    """Whether nobody else can have put the directory there: anybody can write to /tmp."""
     status = os.lstat(directory)
-    if stat.S_ISLNK(status.st_mode) and directory.startswith(tempfile.gettempdir()):
-        return False
-    return not hasattr(os, "getuid") or os.stat(directory).st_uid == os.getuid()
+    return stat.S_ISDIR(status.st_mode) and (not hasattr(os, "getuid") or status.st_uid == os.getuid())
 
 
 def candidates(directory: str, run_id: str) -> Iterator[JournalFiles]:

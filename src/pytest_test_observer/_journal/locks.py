@@ -27,7 +27,10 @@ class FileLock:
         self._identity = (0, 0)
 
     def acquire(self) -> bool:
-        """Take the lock unless another process has it; True also where the file system knows no locks."""
+        """Take the lock unless another process has it; True also where the file system knows no locks.
+
+        A process that closes the file loses all its locks on it, whichever descriptor it closes.
+        """
         try:
             self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
         except OSError:

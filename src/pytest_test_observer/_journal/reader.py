@@ -1,19 +1,20 @@
 """The side of the journal that sends: the helper while tests run, replay afterwards.
 
-Bytes of a table are cut into batches once, the cut is written down before anything is sent, and from then on a batch
-is only ever these bytes. Where a batch stands in its file follows from its order and its digest: batches that were
-taken may have been cut out since, so positions are not written down.
+Bytes of a table are cut into batches once, the cut is written down before anything is sent, and from then on
+a batch is only ever these bytes. Where a batch stands in its file follows from its order and its digest:
+batches that were taken may have been cut out since, so positions are not written down.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterator
+import re
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
 from pytest_test_observer._destinations import Batch
 from pytest_test_observer._journal.append import Appender
-from pytest_test_observer._journal.files import JournalFiles
 from pytest_test_observer._journal.sidecar import (
     Begin,
     Collected,
@@ -26,10 +27,17 @@ from pytest_test_observer._journal.sidecar import (
     encode_line,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_test_observer._journal.files import JournalFiles
+
 BATCH_ROWS = 10_000
 BATCH_BYTES = 4_000_000
 # Events first: a row that is there has its events.
 FILES = ("events", "results")
+# The end of a line that is not whole: no JSON object, or an empty line.
+_BROKEN = re.compile(rb"\A\n|[^}]\n")
 
 
 class JournalReader:
@@ -88,13 +96,16 @@ class JournalReader:
         return sum(max(0, _size(self.files.table(table)) - self._sealed_to[table]) for table in FILES)
 
     def seal(self) -> None:
-        """Cut whole lines that belong to no batch yet into batches; a torn last line stays."""
+        """Cut whole lines that belong to no batch yet into batches; a torn last line stays.
+
+        Raises OSError where the cut cannot be written down (a full disk); nothing of it must be sent then.
+        """
         for table in FILES:
             for data, rows in self._cuts(table):
                 self._seal(table, data, rows)
         if self.run is not None and not self._run_sealed:
-            self._run_sealed = True
             self._seal("runs", bytes(self.run.row) + b"\n", 1)
+            self._run_sealed = True
 
     def pending(self) -> list[Sealed]:
         """Batches that no destination has confirmed, in order."""
@@ -116,9 +127,11 @@ class JournalReader:
 
     def taken(self, sealed: Sealed) -> None:
         """Note that a batch has arrived."""
-        self._note(Taken(sealed.number))
         self._forget(sealed)
         self.taken_rows += sealed.rows if sealed.table == "results" else 0
+        # Unnoted, on a full disk, a later sender repeats the same bytes under the same token.
+        with contextlib.suppress(OSError):
+            self._note(Taken(sealed.number))
 
     def set_aside(self, sealed: Sealed, rows: int) -> None:
         """Note that ``rows`` lines of a batch are in quarantine and the rest has arrived."""
@@ -129,7 +142,7 @@ class JournalReader:
             self.set_aside_rows += rows
 
     def taken_ranges(self, table: str) -> list[tuple[int, int]]:
-        """Return where in a table's file the bytes stand that nobody needs any more, as (start, end), in order."""
+        """Return where in a table's file bytes stand that nobody needs any more: (start, end), in order."""
         return sorted(self._taken[table])
 
     def add_run(self, run: Run) -> None:
@@ -184,9 +197,9 @@ class JournalReader:
         self._meta.write(encode_line(line))
 
     def _seal(self, table: str, data: bytes, rows: int) -> None:
-        self._number += 1
-        sealed = Sealed(self._number, table, len(data), rows, _digest(data))
+        sealed = Sealed(self._number + 1, table, len(data), rows, _digest(data))
         self._note(sealed)
+        self._number = sealed.number
         self._pending[sealed.number] = sealed
         if table in self._sealed_to:
             self._where[sealed.number] = self._sealed_to[table]
@@ -227,6 +240,20 @@ class JournalReader:
                     return
 
 
+def count_taken(path: str) -> int:
+    """Return how many rows of results a sidecar says have arrived, without a look at the rows."""
+    rows: dict[int, int] = {}
+    taken = 0
+    for line in Tail(path).lines():
+        if isinstance(line, Sealed) and line.table == "results":
+            rows[line.number] = line.rows
+        elif isinstance(line, Taken):
+            taken += rows.pop(line.number, 0)
+        elif isinstance(line, SetAside):
+            taken += rows.pop(line.number, line.rows) - line.rows
+    return taken
+
+
 def _cut(chunk: bytes) -> tuple[int, int]:
     """Return how many bytes of whole lines, and how many lines, the first batch of ``chunk`` has."""
     window = chunk[:BATCH_BYTES]
@@ -235,12 +262,23 @@ def _cut(chunk: bytes) -> tuple[int, int]:
         end = chunk.find(b"\n") + 1
         return end, int(end > 0)
     rows = window.count(b"\n", 0, end)
+    if rows != window.count(b"}\n", 0, end):
+        end = _until_broken(window)
+        rows = window.count(b"\n", 0, end)
     if rows <= BATCH_ROWS:
         return end, rows
     end = 0
     for _ in range(BATCH_ROWS):
         end = window.find(b"\n", end) + 1
     return end, BATCH_ROWS
+
+
+def _until_broken(window: bytes) -> int:
+    """Return where a broken line begins, or its end if it comes first: no good line shares its fate."""
+    broken = _BROKEN.search(window)
+    assert broken is not None
+    start = window.rfind(b"\n", 0, broken.end() - 1) + 1
+    return start or broken.end()
 
 
 def _digest(data: bytes) -> str:

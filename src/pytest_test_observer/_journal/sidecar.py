@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator  # noqa: TC003 - stands beside what msgspec reads
 from typing import Union
 
 import msgspec
 
-from pytest_test_observer._record import Context
+from pytest_test_observer._record import Context  # noqa: TC001 - msgspec reads it at run time
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -65,7 +65,7 @@ class Enter(msgspec.Struct, frozen=True, tag_field="kind", tag="enter"):
 
 
 class Sealed(msgspec.Struct, frozen=True, tag_field="kind", tag="sealed"):
-    """A batch: the next ``size`` bytes of ``table`` that no earlier batch holds, with the digest of just them."""
+    """A batch: the next ``size`` bytes of ``table`` that no earlier batch holds, with their digest."""
 
     number: int
     table: str
@@ -97,7 +97,9 @@ Line = Union[Begin, Collected, Start, Enter, Sealed, Taken, SetAside, Run]  # no
 
 _decoder = msgspec.json.Decoder(Line)
 _encode = msgspec.json.Encoder().encode
-_MARKS = (b'{"kind":"start"', b'{"kind":"enter"')
+# No string inside a line can hold these bytes: its quotes are escaped.
+_HEAD = b'{"kind":"'
+_MARKS = (_HEAD + b"start", _HEAD + b"enter")
 
 
 def encode_line(line: Line) -> bytes:
@@ -109,6 +111,8 @@ class Tail:
     """Reads the lines of a sidecar that were added since the last call.
 
     A last line that is not whole yet is left for the next call; torn and unknown ones are passed over.
+    Several processes append: what one of them could only write in part stands before the next one's line,
+    which counts.
     """
 
     def __init__(self, path: str) -> None:
@@ -127,9 +131,10 @@ class Tail:
                 if not raw.endswith(b"\n"):
                     return
                 self._offset += len(raw)
-                if not marks and raw.startswith(_MARKS):
+                line = raw[max(0, raw.rfind(_HEAD)) :]
+                if not marks and line.startswith(_MARKS):
                     continue
                 try:
-                    yield _decoder.decode(raw)
+                    yield _decoder.decode(line)
                 except (msgspec.MsgspecError, UnicodeDecodeError):
                     continue

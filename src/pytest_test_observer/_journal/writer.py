@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Mapping
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from pytest_test_observer._journal.append import Appender
 from pytest_test_observer._journal.files import JournalFiles, candidates, usable_directories
 from pytest_test_observer._journal.locks import WRITER, FileLock
 from pytest_test_observer._journal.remove import remove
 from pytest_test_observer._journal.sidecar import Line, encode_line
-from pytest_test_observer._record import Context, RunRecord, TestRecord
 from pytest_test_observer._rows import RowEncoder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_test_observer._record import Context, RunRecord, TestRecord
 
 # Held in memory while the disk takes nothing (it is full, say). Beyond it lines are lost, and counted.
 HELD_BYTES = 16 * 1024 * 1024
@@ -50,7 +54,7 @@ class JournalWriter:
         for directory in usable_directories(environ):
             try:
                 return _reserve(directory, run_id)
-            except OSError as error:
+            except OSError as error:  # noqa: PERF203
                 reasons.append(f"{directory}: {error.strerror or error}")
         raise JournalError("; ".join(reasons) or "no directory for buffers could be made")
 
@@ -76,29 +80,27 @@ class JournalWriter:
         assert self._rows is not None
         return self._rows.run(record).rstrip(b"\n")
 
-    def retry(self) -> None:
-        """Try once more to write what the disk did not take."""
-        while self._held:
-            table, data = self._held[0]
+    def ensure(self) -> None:
+        """Make sure that what was written is where others look for it: the suite may have deleted it."""
+        for appender in self._appenders():
             try:
-                self._appender(table).write(data)
-            except OSError as error:
+                appender.ensure()
+            except OSError as error:  # noqa: PERF203
                 self.error = str(error)
-                return
-            self._held.popleft()
-            self._held_bytes -= len(data)
+        self._keep_lock()
 
     def give_up(self) -> None:
-        """Count as lost what the disk never took."""
-        self.retry()
-        self.lost += sum(table == "results" for table, _ in self._held)
+        """Count as lost what the disk never took; each line has one more chance: a small one may fit."""
+        for table, data in self._held:
+            if not self._is_written(table, data):
+                self.lost += table == "results"
         self._held.clear()
+        self._held_bytes = 0
 
     def close(self) -> None:
         """Stop writing: replay may have the files now."""
-        for appender in (self._meta, self._results, self._events):
-            if appender is not None:
-                appender.close()
+        for appender in self._appenders():
+            appender.close()
         self._lock.release()
 
     def discard(self) -> None:
@@ -108,19 +110,42 @@ class JournalWriter:
 
     def _write(self, table: str, data: bytes) -> None:
         if self._held:
-            self.retry()
-        if not self._held:
-            try:
-                self._appender(table).write(data)
-            except OSError as error:
-                self.error = str(error)
-            else:
-                return
+            self._retry()
+        if not self._held and self._is_written(table, data):
+            return
         if self._held_bytes + len(data) > HELD_BYTES:
             self.lost += table == "results"
             return
         self._held.append((table, data))
         self._held_bytes += len(data)
+
+    def _retry(self) -> None:
+        """Try once more to write what the disk did not take, in order."""
+        while self._held and self._is_written(*self._held[0]):
+            _, data = self._held.popleft()
+            self._held_bytes -= len(data)
+
+    def _is_written(self, table: str, data: bytes) -> bool:
+        try:
+            appender = self._appender(table)
+            appender.write(data)
+        except OSError as error:
+            self.error = str(error)
+            return False
+        if appender.reopened:
+            self._keep_lock()
+        return True
+
+    def _keep_lock(self) -> None:
+        """Take the lock again where a file had to be opened again: it went the same way."""
+        if any(appender.reopened for appender in self._appenders()):
+            self._lock.release()
+            self._lock.acquire()
+            for appender in self._appenders():
+                appender.reopened = False
+
+    def _appenders(self) -> list[Appender]:
+        return [appender for appender in (self._meta, self._results, self._events) if appender is not None]
 
     def _appender(self, table: str) -> Appender:
         if table == "meta":
@@ -128,25 +153,35 @@ class JournalWriter:
         if table == "results":
             return self._results
         if self._events is None:
-            self._events = Appender(self.files.events, create=True)
+            self._events = Appender(self.files.events, create=True, alone=True)
         return self._events
 
 
 def _reserve(directory: str, run_id: str) -> JournalWriter:
     for files in islice(candidates(directory, run_id), _NAMES_TRIED):
-        if os.path.exists(files.results) or os.path.exists(files.events):
-            continue  # left by an earlier run of this id, or by version 0.2.0
-        try:
-            meta = Appender(files.meta, create=True)
-        except FileExistsError:
+        if any(os.path.exists(path) for path in (files.results, files.events, files.meta)):
+            continue  # of another run of this id, or of version 0.2.0
+        lock = FileLock(files.lock, WRITER)
+        if not lock.acquire():  # first of all: nobody may ever see a live journal that is not locked
             continue
         try:
-            results = Appender(files.results, create=True)
+            return JournalWriter(files, *_make_files(files), lock)
+        except FileExistsError:
+            lock.release()
         except OSError:
-            meta.close()
-            os.unlink(files.meta)
+            remove(files)
+            lock.release()
             raise
-        lock = FileLock(files.lock, WRITER)
-        lock.acquire()
-        return JournalWriter(files, meta, results, lock)
     raise OSError(f"{_NAMES_TRIED} runs of this id have files there")
+
+
+def _make_files(files: JournalFiles) -> tuple[Appender, Appender]:
+    """Make the sidecar, whose name reserves the others, and the file of the results."""
+    meta = Appender(files.meta, create=True)
+    try:
+        meta.write(b"\n")  # a full disk makes files, but does not fill them
+        os.truncate(files.meta, 0)
+        return meta, Appender(files.results, create=True, alone=True)
+    except OSError as error:
+        meta.close()
+        raise OSError(error.errno, error.strerror) from error  # not FileExistsError: the names were free

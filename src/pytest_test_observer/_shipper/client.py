@@ -9,16 +9,16 @@ import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from pytest_test_observer._activation import INERT
+from pytest_test_observer._activation import INERT, SEARCH_PATH
 from pytest_test_observer._clock import Clock
 from pytest_test_observer._journal.append import identity
-from pytest_test_observer._journal.sidecar import Process
-from pytest_test_observer._process import describe, kill
+from pytest_test_observer._journal.files import JournalFiles
+from pytest_test_observer._process import describe, is_alive, kill
 from pytest_test_observer._shipper.protocol import (
     Done,
     Final,
@@ -31,12 +31,20 @@ from pytest_test_observer._shipper.protocol import (
     encode_message,
 )
 
-# The detached process says its name before it loads anything; the intermediate one is reaped before the first test,
-# or tests that wait for any child would wait for ours.
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pytest_test_observer._journal.sidecar import Process
+
+# The intermediate process says the name of the detached one and is reaped before the first test, or tests
+# that wait for any child would wait for ours. The line feed in front: something may have been printed while
+# Python started.
 _BOOT = """
 import os, sys
-if os.fork(): os._exit(0)
-os.write(1, b'{"kind":"ready","pid":%d}\\n' % os.getpid())
+pid = os.fork()
+if pid:
+    os.write(1, b'\\n{"kind":"ready","pid":%d}\\n' % pid)
+    os._exit(0)
 import json
 sys.path += [path for path in json.loads(sys.argv[1]) if path not in sys.path]
 from pytest_test_observer._shipper.helper import main
@@ -46,11 +54,9 @@ main()
 _PIPE_TAKES = 65_536
 _REAP_SECONDS = 5.0
 _LOOK_SECONDS = 0.02
-# Of the plugin as pytest found it, before conftest files put the tests' directories in front.
-_PATH = tuple(sys.path)
 
 
-class NoHelper(Exception):
+class NoHelper(Exception):  # noqa: N818 - a state of affairs, and it is handled as one
     """No helper could be started; the text says why."""
 
 
@@ -71,14 +77,16 @@ class Helper:
         """Start a helper that is nobody's child; raises NoHelper."""
         if not sys.executable or getattr(sys, "frozen", False):
             raise NoHelper("there is no Python interpreter to start one with")
+        if len(encode_message(task)) > _PIPE_TAKES:
+            raise NoHelper("its task does not fit into a pipe")
         command = [sys.executable, "-I", "-c", _BOOT, json.dumps(_search_path())]
-        with _pipes() as (task_read, task_write, answer_read, answer_write):
+        with _pipes() as (task_read, task_write, answer_read, answer_write), _log(task) as log:
             try:
                 process = subprocess.Popen(
                     command,
                     stdin=task_read,
                     stdout=answer_write,
-                    stderr=subprocess.DEVNULL,
+                    stderr=log,  # why it cannot start, for the warning to quote
                     env=_environment(),
                     start_new_session=True,
                 )
@@ -99,7 +107,7 @@ class Helper:
                 pid = os.fork()
             if pid == 0:
                 _serve(serve, task_read, answer_write)
-            helper = cls(os.dup(task_write), os.dup(answer_read), lambda: _reap_fork(pid))
+            helper = cls(os.dup(task_write), os.dup(answer_read), lambda: None)
             helper._process = describe(pid)
         helper._say(task)
         return helper
@@ -108,8 +116,8 @@ class Helper:
         """Collect the intermediate process; to be called before the first test."""
         if self._reap is not None:
             reap, self._reap = self._reap, None
+            self._hear(_REAP_SECONDS)
             reap()
-            self._hear()
 
     def flush(self) -> None:
         """Say that no more results will come."""
@@ -118,50 +126,48 @@ class Helper:
     def finish(self, deadline: float, is_sent: Callable[[], bool]) -> Final | None:
         """Say that the journal is complete and wait for the account until ``deadline`` (monotonic seconds).
 
-        ``is_sent`` is asked where the pipes were closed under us. None if the helper does not answer in time; it is
-        ended then.
+        ``is_sent`` is asked where the pipes were closed under us. None if the helper does not answer in time.
         """
         self._say(Done())
-        try:
-            final = self._await(deadline, is_sent)
-        finally:
-            self.end()
-        return final
+        return self._await(deadline, is_sent)
 
     def end(self) -> None:
         """End the helper, if it still runs, and let go of the pipes."""
         self.reap()
         if self._process is not None:
             kill(self._process)
+            _collect(self._process.pid)
+            self._process = None
         for fd in (self._write, self._read):
             if self._is_ours(fd):
                 os.close(fd)
+        self._identities.clear()
 
     def _say(self, message: ToHelper) -> None:
-        data = encode_message(message)
-        if len(data) > _PIPE_TAKES:
-            raise NoHelper("its task does not fit into a pipe")
         if self._is_ours(self._write):
             with _no_sigpipe():
-                _write_all(self._write, data)
+                _write_all(self._write, encode_message(message))
 
     def _await(self, deadline: float, is_sent: Callable[[], bool]) -> Final | None:
         while not self._finals and (left := deadline - Clock.monotonic()) > 0:
-            if not self._is_ours(self._read):
-                if is_sent():
-                    return Final(None, complete=True)
-                Clock.sleep(_LOOK_SECONDS)
-            elif select.select([self._read], [], [], left)[0]:
-                data = os.read(self._read, _PIPE_TAKES)
-                if not data:
+            if self._is_ours(self._read):
+                if not self._hear(left):
                     return None
-                self._finals.extend(self._take(data))
+            elif is_sent():
+                return Final(None, complete=True)
+            elif self._process is not None and not is_alive(self._process):
+                return None
+            else:
+                Clock.sleep(_LOOK_SECONDS)
         return self._finals[0] if self._finals else None
 
-    def _hear(self) -> None:
-        """Learn the helper's name, which it says before anything else."""
-        if self._is_ours(self._read) and select.select([self._read], [], [], 0)[0]:
-            self._finals.extend(self._take(os.read(self._read, _PIPE_TAKES)))
+    def _hear(self, seconds: float) -> bool:
+        """Wait for something to be said, at most ``seconds``; returns whether more can come."""
+        if not self._is_ours(self._read) or not _is_readable(self._read, seconds):
+            return True
+        data = os.read(self._read, _PIPE_TAKES)
+        self._finals.extend(self._take(data))
+        return bool(data)
 
     def _take(self, data: bytes) -> Iterator[Final]:
         for line in self._inbox.feed(data):
@@ -176,22 +182,46 @@ class Helper:
 
     def _is_ours(self, fd: int) -> bool:
         try:
-            return identity(fd) == self._identities[fd]
+            return identity(fd) == self._identities.get(fd)
         except OSError:
             return False
+
+
+def _is_readable(fd: int, seconds: float) -> bool:
+    """Wait until ``fd`` can be read; its number may be higher than select() takes."""
+    if not hasattr(select, "poll"):
+        return bool(select.select([fd], [], [], seconds)[0])
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 def _search_path() -> list[str]:
     """Return where the helper may look for modules: where pytest does, but not among the tests."""
     here = os.getcwd() if os.path.isdir(os.curdir) else ""
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    return [path for path in _PATH if path and (path != here or path == package)]
+    return [path for path in SEARCH_PATH if path and (path != here or path == package)]
 
 
 def _environment() -> dict[str, str]:
     """Return pytest's environment without what would measure the helper, configure it, or hold secrets."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("COV", "PYTEST_"))}
     return {**kept, INERT: "1"}
+
+
+@contextmanager
+def _log(task: Task) -> Iterator[int]:
+    """Open the helper's log, or nothing where that cannot be."""
+    try:
+        fd = os.open(
+            JournalFiles(task.directory, task.stem).log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600
+        )
+    except OSError:
+        fd = os.open(os.devnull, os.O_WRONLY)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 @contextmanager
@@ -238,18 +268,26 @@ def _wait(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _reap_fork(pid: int) -> None:
-    try:
+def _collect(pid: int) -> None:
+    """Leave no zombie of a helper: it is a child where it was forked, and where pytest is PID 1."""
+    with suppress(ChildProcessError):
         os.waitpid(pid, 0)
-    except ChildProcessError:
-        pass
 
 
 def _serve(serve: Callable[[int, int], None], listen: int, answer: int) -> None:
     """Be the forked helper; never returns into pytest."""
     try:
+        _forget_pytest()
         serve(listen, answer)
     except BaseException:  # noqa: BLE001, S110 - a fork of pytest must not go on as pytest
         pass
     finally:
         os._exit(0)
+
+
+def _forget_pytest() -> None:
+    """Leave the terminal's process group, and what the suite did to signals and to the search for modules."""
+    os.setsid()
+    for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    sys.path[:] = SEARCH_PATH

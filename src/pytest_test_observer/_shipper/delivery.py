@@ -1,25 +1,32 @@
-"""How pytest gets a journal delivered: by a helper from the start, by another one at the end if that is needed."""
+"""How pytest gets a journal delivered: by a helper from the start, by another at the end if need be."""
 
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+import signal
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_test_observer._clock import Clock
-from pytest_test_observer._destinations.config import Destinations
-from pytest_test_observer._journal.files import JournalFiles
-from pytest_test_observer._journal.reader import JournalReader
+from pytest_test_observer._journal.reader import count_taken
 from pytest_test_observer._process import this_process
 from pytest_test_observer._shipper.client import Helper, NoHelper
 from pytest_test_observer._shipper.log import last_line
 from pytest_test_observer._shipper.protocol import Final, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_test_observer._destinations.config import Destinations
+    from pytest_test_observer._journal.files import JournalFiles
 
 # Seconds: nothing on a network can hang an embedded engine, and a cold library is slow to load.
 _EMBEDDED_DEADLINE = 30.0
 
 
 class Delivered(NamedTuple):
-    """What was sent in the end: ``sent`` counts rows of results, None means all; ``message`` says why not all."""
+    """What was sent in the end: ``sent`` counts rows of results (None: all), ``message`` says why not all."""
 
     sent: int | None
     complete: bool
@@ -55,8 +62,7 @@ class Delivery:
 
     def abandon(self) -> None:
         """End the helper; there is nothing to send."""
-        if self._helper is not None:
-            self._helper.end()
+        self._end()
 
     def finish(self, timeout: float) -> Delivered:
         """Wait for the rest to be sent, at most ``timeout`` seconds (longer for an embedded engine).
@@ -65,20 +71,36 @@ class Delivery:
         """
         seconds = max(timeout, _EMBEDDED_DEADLINE) if self._destinations.is_embedded else timeout
         deadline = Clock.monotonic() + seconds
-        interrupted = False
         final = None
+        why = f"not all was sent within {seconds:g} s (--observer-exit-timeout)"
         try:
-            final = self._finish(self._helper, deadline)
-            if final is None and Clock.monotonic() < deadline:
-                final = self._finish(self._replacement(), deadline)
+            final = self._await(deadline)
         except KeyboardInterrupt:
-            interrupted = True
-        if final is not None:
-            return Delivered(final.sent, final.complete, final.message, tuple(final.notes))
-        return self._look_at_disk(seconds, interrupted=interrupted)
+            why = "sending was interrupted"
+        else:
+            if final is None and Clock.monotonic() < deadline:
+                why = "the process that sends them ended"
+        with _no_interrupt():
+            self._end()
+            if final is None:
+                return self._look_at_disk(why)
+        return Delivered(final.sent, final.complete, final.message, tuple(final.notes))
 
-    def _finish(self, helper: Helper | None, deadline: float) -> Final | None:
-        return helper.finish(deadline, self._is_gone) if helper is not None else None
+    def _await(self, deadline: float) -> Final | None:
+        """Wait for an account, from a second helper if the first one is dead or never was."""
+        final = self._account(deadline)
+        if final is None and Clock.monotonic() < deadline:
+            self._end()
+            self._helper = self._replacement()
+            final = self._account(deadline)
+        return final
+
+    def _account(self, deadline: float) -> Final | None:
+        return self._helper.finish(deadline, self._is_gone) if self._helper is not None else None
+
+    def _end(self) -> None:
+        if self._helper is not None:
+            self._helper.end()
 
     def _replacement(self) -> Helper | None:
         """Return a helper for a session whose own could not start, or is dead."""
@@ -94,15 +116,28 @@ class Delivery:
     def _is_gone(self) -> bool:
         return not os.path.exists(self._files.meta)
 
-    def _look_at_disk(self, seconds: float, *, interrupted: bool) -> Delivered:
+    def _look_at_disk(self, why: str) -> Delivered:
         """Say what was sent where no helper can: the journal knows what was confirmed."""
         if self._is_gone():
             return Delivered(None, complete=True)
-        journal = JournalReader(self._files)
-        journal.recover()
-        why = "sending was interrupted" if interrupted else f"not all was sent within {seconds:g} s"
         said = last_line(self._files.log)
-        return Delivered(journal.taken_rows, complete=False, message=f"{why}: {said}" if said else why)
+        return Delivered(
+            count_taken(self._files.meta), complete=False, message=f"{why}: {said}" if said else why
+        )
+
+
+@contextmanager
+def _no_interrupt() -> Iterator[None]:
+    """Let no Ctrl-C come between the wait and the line that tells how it ended: impatience repeats it."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _serve(listen: int, answer: int) -> None:

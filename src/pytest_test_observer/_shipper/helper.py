@@ -1,17 +1,19 @@
 """The helper process: sends a run's rows while its tests run, and outlives pytest if it must.
 
-Entered by ``main`` in a process that has detached itself from pytest. Its main thread seals and sends; a second one
-listens to pytest (see ``link``), so that neither a slow server nor a hanging one keeps a death from being noticed.
+Entered by ``main`` in a process that has detached itself from pytest. Its main thread seals and sends; a
+second one listens to pytest (see ``link``), so that neither a slow server nor a hanging one keeps a death
+from being noticed.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
+from typing import TYPE_CHECKING
 
 from pytest_test_observer._clock import Clock
-from pytest_test_observer._destinations import Destination
 from pytest_test_observer._destinations.build import build
 from pytest_test_observer._journal.complete import complete
 from pytest_test_observer._journal.files import JournalFiles
@@ -23,17 +25,27 @@ from pytest_test_observer._shipper.log import Log
 from pytest_test_observer._shipper.protocol import Final
 from pytest_test_observer._shipper.ship import Account, Shipper
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_test_observer._destinations import Destination
+
 # How often the journal is looked at, in seconds: a stat() of two files.
 _LOOK = 0.2
-# Rows are sent when they are this old, in seconds: with _LOOK and the insert itself that is within two seconds of
-# their test. The share of the run's age keeps a fleet of long runs from flooding a server with parts.
+# Rows are sent when they are this old, in seconds: with _LOOK and the insert itself that is within two
+# seconds of their test. The share of the run's age keeps a fleet of long runs from flooding a server with
+# parts.
 _YOUNG = 1.2
 _OLD = 10.0
 _SHARE_OF_AGE = 1 / 60
 # About 1,000 rows: the shortest row has some 850 bytes.
 _MANY_BYTES = 850_000
-# Tries at the end of a run: somebody waits for them.
-_LAST_TRIES = 3
+# Seconds between the tries at the end of a run: somebody waits for them, and a server that refuses
+# connections must not cost each run its whole patience. Nobody waits once pytest is dead.
+_LAST_PAUSES = (0.2, 0.6)
+_ORPHANS_PAUSES = (0.5, 1.0, 2.0)
+# Seconds: a helper that was killed a moment ago may still hold the lock.
+_LOCK_PATIENCE = 2.0
 # Seconds between putting unsent rows on the disk itself, against power cuts.
 _SYNC = 5.0
 
@@ -46,20 +58,33 @@ class Sender:
         self._link = link
         self._destination = destination
         self._journal = JournalReader(files)
-        self._shipper = Shipper(self._journal, destination)
+        self._shipper = Shipper(self._journal, destination, _log)
         self._born = self._synced = Clock.monotonic()
         self._unsent_since: float | None = None
+        self._trouble = ""
+        link.on_done = self._log_wait
 
     def run(self) -> Account:
         """Send live, then the rest; returns the account."""
         self._journal.recover()
         while not (self._link.done or self._link.orphaned):
-            self._look()
+            self._in_spite_of_disks(self._look)
             self._link.wait(_LOOK)
-        self._journal.refresh()
-        if self._link.orphaned:
-            complete(self._journal, Clock.time_ns())
+        self._in_spite_of_disks(self._complete)
         return self._finish()
+
+    def _in_spite_of_disks(self, action: Callable[[], None]) -> None:
+        """Go on where the disk takes or gives nothing: there may be room again, and the rest is sent."""
+        try:
+            action()
+        except OSError as error:
+            if self._trouble != str(error):
+                _log(str(error))
+            self._trouble = str(error)
+
+    def _log_wait(self) -> None:
+        if self._shipper.is_waiting:
+            _log(f"{self._destination.label} has not answered yet")
 
     def _look(self) -> None:
         now = Clock.monotonic()
@@ -73,9 +98,11 @@ class Sender:
             self._shipper.ship()
             self._destination.release()
             self._sync(now)
-        if self._link.deaf:  # pytest cannot speak to us any more, but it writes
-            self._journal.refresh()
-            self._link.done = self._journal.run is not None
+        # A test may have closed the pipe, and a process that it left behind may hold it open: the files tell
+        # as well.
+        self._journal.refresh()
+        is_abandoned = self._link.deaf and not os.path.exists(self._files.meta)
+        self._link.done = self._link.done or self._journal.run is not None or is_abandoned
 
     def _is_due(self, now: float) -> bool:
         interval = min(_OLD, max(_YOUNG, (now - self._born) * _SHARE_OF_AGE))
@@ -92,18 +119,32 @@ class Sender:
             self._journal.sync()
             self._synced = now
 
+    def _complete(self) -> None:
+        self._journal.refresh()
+        if self._link.orphaned:
+            complete(self._journal, Clock.time_ns())
+
     def _finish(self) -> Account:
-        self._seal()
-        self._shipper.hurry()
-        for _ in range(_LAST_TRIES):
-            if self._shipper.ship() or self._shipper.is_hopeless:
+        self._in_spite_of_disks(self._seal)
+        pauses = iter(_ORPHANS_PAUSES if self._link.orphaned else _LAST_PAUSES)
+        while not (self._ship_at_once() or self._shipper.is_hopeless):
+            pause = next(pauses, None)
+            if pause is None:
                 break
-            Clock.sleep(self._shipper.pause)
+            Clock.sleep(pause)
         account = self._shipper.account()
         self._destination.close()
         self._journal.close()
-        tidy(self._journal)
-        return account
+        self._in_spite_of_disks(lambda: tidy(self._journal))
+        return account if account.complete or account.message else account._replace(message=self._trouble)
+
+    def _ship_at_once(self) -> bool:
+        self._shipper.hurry()
+        if self._journal.pending():
+            _log(
+                f"{self._destination.label} has not answered yet"
+            )  # true if this is the last that is heard of it
+        return self._shipper.ship()
 
 
 def main(listen: int = 0, answer: int = 1) -> None:
@@ -118,20 +159,36 @@ def main(listen: int = 0, answer: int = 1) -> None:
     try:
         _leave_no_trace(log)
         link.watch(task.process)
-        if lock.acquire():
+        if _acquired(lock):
             account = Sender(files, build(task.destinations), link).run()
-            if account.complete:
-                log.remove()
             link.say(Final(account.sent, account.complete, account.message, list(account.notes)))
+        else:
+            _log("another process is sending the results of this run")
     except Exception:  # noqa: BLE001 - whatever it is, the log is its place; the rows are on disk
         traceback.print_exc(file=sys.stderr)
     finally:
         lock.release()
 
 
+def _acquired(lock: FileLock) -> bool:
+    deadline = Clock.monotonic() + _LOCK_PATIENCE
+    while not lock.acquire():
+        if Clock.monotonic() > deadline:
+            return False
+        Clock.sleep(_LOOK)
+    return True
+
+
+def _log(text: str) -> None:
+    print(text, file=sys.stderr)  # noqa: T201 - the log stands in for it
+
+
 def _leave_no_trace(log: Log) -> None:
-    """Keep nothing of pytest's: not its directory, not its terminal, not its place in the queue of the OOM killer."""
+    """Keep nothing of pytest's: not its directory, not its terminal, not its rank for the OOM killer."""
     log.take_over_output()
+    for name in ("SIGINT", "SIGHUP"):  # sent to every process of a user or a job, meant for pytest
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     os.chdir(os.path.abspath(os.sep))
     try:
         with open("/proc/self/oom_score_adj", "w") as file:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
 import sys
 import threading
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from pytest_test_observer._journal.sidecar import Process
 from pytest_test_observer._process import is_alive, open_pidfd
 from pytest_test_observer._shipper.protocol import (
     Done,
@@ -22,6 +23,11 @@ from pytest_test_observer._shipper.protocol import (
     encode_message,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_test_observer._journal.sidecar import Process
+
 _READ = 65_536
 # An orphan ends after this many seconds, whatever the server does.
 _ORPHAN_SECONDS = 30
@@ -32,8 +38,9 @@ _POLL_SECONDS = 0.5
 class Link:
     """Two pipes, and what came through them.
 
-    ``flush``: no more results will be written; ``done``: the journal is complete; ``deaf``: pytest's end of the pipe
-    is closed although it lives (a test closed it); ``orphaned``: pytest is dead.
+    ``flush``: no more results will be written; ``done``: the journal is complete; ``deaf``: pytest's end of
+    the pipe is closed although it lives (a test closed it); ``orphaned``: pytest is dead. ``on_done`` is
+    called, by the thread that listens, when somebody begins to wait.
     """
 
     def __init__(self, listen: int, answer: int) -> None:
@@ -41,6 +48,7 @@ class Link:
         self._answer = answer
         self._inbox = Inbox()
         self._changed = threading.Condition()
+        self.on_done: Callable[[], None] = lambda: None
         self.flush = False
         self.done = False
         self.deaf = False
@@ -49,11 +57,11 @@ class Link:
     def first(self) -> Task | None:
         """Wait for the task; None if pytest went away before it said what to do."""
         while data := os.read(self._listen, _READ):
-            first, *others = [decode_to_helper(line) for line in self._inbox.feed(data)] or [None]
-            if first is not None:
-                for message in others:
-                    self._take(message)
-                return first if isinstance(first, Task) else None
+            messages = [decode_to_helper(line) for line in self._inbox.feed(data)]
+            for message in messages[1:]:
+                self._take(message)
+            if messages:
+                return messages[0] if isinstance(messages[0], Task) else None
         return None
 
     def watch(self, process: Process) -> None:
@@ -68,21 +76,20 @@ class Link:
 
     def say(self, message: Final) -> None:
         """Answer pytest, if it still listens."""
-        try:
+        with contextlib.suppress(OSError):
             os.write(self._answer, encode_message(message))
-        except OSError:
-            pass
 
     def _run(self, process: Process) -> None:
-        # The pipe's end tells nothing of a death: a forked leftover of a test can hold it open for as long as it lives.
+        # The pipe's end tells nothing of a death: a forked leftover of a test can hold it open for as long as
+        # it lives.
         death = open_pidfd(process)
         pause = None if death is not None else _POLL_SECONDS
-        while not (self.done or self.orphaned):
+        while not self.orphaned:
             watched = [fd for fd in (death, None if self.deaf else self._listen) if fd is not None]
             ready = _readable(watched, pause)
             if self._listen in ready:
                 self._read()
-            if not self.done and (death in ready if death is not None else not is_alive(process)):
+            if death in ready if death is not None else not is_alive(process):
                 self._orphan()
 
     def _read(self) -> None:
@@ -91,7 +98,7 @@ class Link:
         for line in self._inbox.feed(data):
             try:
                 self._take(decode_to_helper(line))
-            except msgspec.MsgspecError:
+            except msgspec.MsgspecError:  # noqa: PERF203
                 continue
 
     def _take(self, message: object) -> None:
@@ -99,6 +106,8 @@ class Link:
             self.flush = self.flush or isinstance(message, (Flush, Done))
             self.done = self.done or isinstance(message, Done)
             self._changed.notify_all()
+        if isinstance(message, Done):
+            self.on_done()
 
     def _orphan(self) -> None:
         if hasattr(signal, "alarm"):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from urllib.parse import quote, quote_plus
 
 # A library that complains about every batch of a long run must not fill the disk.
 _LARGEST = 256 * 1024
@@ -15,7 +17,9 @@ class Log:
 
     def __init__(self, path: str, secrets: list[str]) -> None:
         self._path = path
-        self._secrets = [secret for secret in secrets if secret]
+        self._secrets = sorted({form for secret in secrets if secret for form in _forms(secret)}, key=len)[
+            ::-1
+        ]
 
     def take_over_output(self) -> None:
         """Point standard output and error at the file, and standard input at nothing."""
@@ -30,14 +34,12 @@ class Log:
             os.set_inheritable(target, True)
         os.close(log)
         os.close(nothing)
-        sys.stdout = sys.stderr = _Blacked(self._secrets)  # type: ignore[assignment]
+        sys.stdout = sys.stderr = _Blacked(self._secrets)
 
-    def remove(self) -> None:
-        """Delete the file: all went well."""
-        try:
-            os.unlink(self._path)
-        except OSError:
-            pass
+
+def _forms(secret: str) -> list[str]:
+    """Return how a text can spell a secret: as it is, in a URL, and between quotes."""
+    return [secret, quote(secret), quote(secret, safe=""), quote_plus(secret), repr(secret)[1:-1]]
 
 
 class _Blacked:
@@ -45,7 +47,7 @@ class _Blacked:
 
     def __init__(self, secrets: list[str]) -> None:
         self._secrets = secrets
-        self._left = _LARGEST
+        self._left = max(0, _LARGEST - os.fstat(2).st_size)
 
     def write(self, text: str) -> int:
         shown = text
@@ -53,10 +55,8 @@ class _Blacked:
             shown = shown.replace(secret, "***")
         data = shown.encode("utf-8", "backslashreplace")[: self._left]
         self._left -= len(data)
-        try:
+        with contextlib.suppress(OSError):
             os.write(2, data)
-        except OSError:
-            pass
         return len(text)
 
     def flush(self) -> None:
@@ -75,5 +75,3 @@ def last_line(path: str) -> str:
     except OSError:
         return ""
     return lines[-1][:_SHOWN] if lines else ""
-
-

@@ -6,12 +6,15 @@ from typing import Union
 
 import msgspec
 
-from pytest_test_observer._destinations.config import Destinations
-from pytest_test_observer._journal.sidecar import Process
+from pytest_test_observer._destinations.config import Destinations  # noqa: TC001 - msgspec reads it at run time
+from pytest_test_observer._journal.sidecar import Process  # noqa: TC001
 
 
 class Task(msgspec.Struct, frozen=True, tag_field="kind", tag="task"):
-    """First line to the helper: which journal, whose, and where its rows go. Secrets travel here and nowhere else."""
+    """First line to the helper: which journal, whose, and where its rows go.
+
+    Secrets travel here and nowhere else.
+    """
 
     directory: str
     stem: str
@@ -46,8 +49,8 @@ ToHelper = Union[Task, Flush, Done]  # noqa: UP007 - msgspec reads it at run tim
 FromHelper = Union[Ready, Final]  # noqa: UP007
 
 _encode = msgspec.json.Encoder().encode
-_to_helper = msgspec.json.Decoder(ToHelper)
-_from_helper = msgspec.json.Decoder(FromHelper)
+_to_helper: msgspec.json.Decoder[ToHelper] = msgspec.json.Decoder(ToHelper)
+_from_helper: msgspec.json.Decoder[FromHelper] = msgspec.json.Decoder(FromHelper)
 
 
 def encode_message(message: ToHelper | FromHelper) -> bytes:

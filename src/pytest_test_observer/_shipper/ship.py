@@ -1,22 +1,31 @@
-"""Sends the batches of one journal to one destination and keeps the account: the helper's and replay's own core."""
+"""Sends the batches of one journal to one destination and keeps the account."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_test_observer._clock import Clock
-from pytest_test_observer._destinations import Answer, Batch, Destination, Reply
-from pytest_test_observer._journal.reader import JournalReader
-from pytest_test_observer._journal.sidecar import Sealed
+from pytest_test_observer._destinations import Answer, Destination, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_test_observer._journal.reader import JournalReader
+    from pytest_test_observer._journal.sidecar import Sealed
 
 # Seconds before the next try after a failed one; the last stays. A server that restarts is back within these.
 BACKOFF = (0.5, 1.0, 2.0, 5.0, 10.0)
 
 
-class Account(NamedTuple):
-    """What became of a run's results: ``sent`` and ``set_aside`` count rows, ``complete`` also minds events and run.
+def _ignore(_text: str) -> None:
+    pass
 
-    ``message`` is the last reason why something was not sent, ``notes`` what should be read although all was.
+
+class Account(NamedTuple):
+    """What became of a run's results.
+
+    ``sent`` and ``set_aside`` count rows of results, ``complete`` also minds events and the run. ``message``
+    is the last reason why something was not sent, ``notes`` what should be read although all was.
     """
 
     sent: int
@@ -29,12 +38,18 @@ class Account(NamedTuple):
 class Shipper:
     """Sends pending batches in order.
 
-    A destination that is away ends the attempt and sets a pause; rows that it refuses only hold up their own batch.
+    A destination that is away ends the attempt and sets a pause; rows that it refuses only hold up their own
+    batch. ``say`` is told why something was not sent.
     """
 
-    def __init__(self, journal: JournalReader, destination: Destination) -> None:
+    def __init__(
+        self, journal: JournalReader, destination: Destination, say: Callable[[str], None] = _ignore
+    ) -> None:
         self._journal = journal
         self._destination = destination
+        self._say = say
+        self.is_waiting = False
+        """Whether the destination is being asked for something."""
         self._failures = 0
         self._not_before = 0.0
         self._fatal = False
@@ -46,7 +61,9 @@ class Shipper:
         """Send what is pending; returns whether all of it has arrived."""
         todo = [sealed for sealed in self._journal.pending() if sealed.number not in self._refused]
         if todo and not self._fatal and Clock.monotonic() >= self._not_before:
+            self.is_waiting = True
             self._try(todo)
+            self.is_waiting = False
         return not self._journal.pending()
 
     @property
@@ -88,11 +105,12 @@ class Shipper:
                 reply = self._send(sealed)
                 if reply.answer not in (Answer.TAKEN, Answer.REFUSED):
                     break
-        self._notes.extend(self._destination.notes())
+        self._notes.extend(note for note in self._destination.notes() if note not in self._notes)
         if reply.answer in (Answer.TAKEN, Answer.REFUSED):
             self._failures = 0
             return
-        self._message, self._fatal = reply.message, reply.fatal
+        self._explain(reply.message)
+        self._fatal = reply.fatal
         self._not_before = Clock.monotonic() + BACKOFF[min(self._failures, len(BACKOFF) - 1)]
         self._failures += 1
 
@@ -100,17 +118,17 @@ class Shipper:
         try:
             batch = self._journal.load(sealed)
         except OSError as error:
-            self._refused.add(sealed.number)
-            self._message = str(error)
-            return Reply(Answer.REFUSED, self._message)
-        reply = self._deliver(sealed, batch)
-        if reply.answer is Answer.REFUSED:
-            self._refused.add(sealed.number)
-            self._message = reply.message
-        return reply
-
-    def _deliver(self, sealed: Sealed, batch: Batch) -> Reply:
-        reply = self._destination.send(batch)
+            reply = Reply(Answer.REFUSED, str(error))
+        else:
+            reply = self._destination.send(batch)
         if reply.answer is Answer.TAKEN:
             self._journal.taken(sealed)
+        elif reply.answer is Answer.REFUSED:
+            self._refused.add(sealed.number)
+            self._explain(reply.message)
         return reply
+
+    def _explain(self, message: str) -> None:
+        if message != self._message:
+            self._say(message)
+        self._message = message
