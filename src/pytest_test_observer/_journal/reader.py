@@ -155,9 +155,13 @@ class JournalReader:
         path = self.files.table(table)
         if _size(path) <= self._sealed_to[table]:
             return b""
+        rest = b""
         with open(path, "rb") as file:
             file.seek(self._sealed_to[table])
-            return file.read().rpartition(b"\n")[2]
+            while chunk := file.read(BATCH_BYTES):  # not at once: a run that died can have left any amount
+                _, line_feed, tail = chunk.rpartition(b"\n")
+                rest = tail if line_feed else rest + tail
+        return rest
 
     def sync(self) -> None:
         """Put what stands in the files on the disk itself, so that it survives a power cut."""
