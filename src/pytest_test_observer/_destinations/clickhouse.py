@@ -61,6 +61,11 @@ _INSERT_SETTINGS = {
 
 _TOKEN = "insert_deduplication_token"  # noqa: S105 (the name of a setting)
 
+_UNASKED = (
+    "the user of --ch-user lacks the right to SELECT, so nobody can see which rows are there already: rows "
+    "that are sent again are recognised only among the server's most recent inserts."
+)
+
 # The tables are not as prepare() left them: look again before the next batch.
 _STALE_CODES = frozenset({16, 47, 60, 81})
 
@@ -131,9 +136,7 @@ class ClickHouseDestination:
             return absent_lines(batch, table, lambda query: client.raw_query(query, fmt="JSONCompactEachRow"))
         except Exception as error:
             if error_code(error) == ACCESS_DENIED:
-                self._note(
-                    f"{table} cannot be asked what it has already, which needs the right to SELECT from it."
-                )
+                self._note(_UNASKED)
                 return None
             raise Unanswered(self._explain(error)._replace(answer=Answer.UNAVAILABLE)) from error
 
