@@ -67,6 +67,7 @@ class Sender:
     def run(self) -> Account:
         """Send live, then the rest; returns the account."""
         self._journal.recover()
+        self._shipper.warm_up()
         while not (self._link.done or self._link.orphaned):
             self._in_spite_of_disks(self._look)
             self._link.wait(_LOOK)

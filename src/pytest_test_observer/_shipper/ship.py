@@ -57,6 +57,12 @@ class Shipper:
         self._message = ""
         self._notes: list[str] = []
 
+    def warm_up(self) -> None:
+        """Get the destination ready before there is anything to send."""
+        self.is_waiting = True
+        self._destination.warm_up()
+        self.is_waiting = False
+
     def ship(self) -> bool:
         """Send what is pending; returns whether all of it has arrived."""
         todo = [sealed for sealed in self._journal.pending() if sealed.number not in self._refused]
