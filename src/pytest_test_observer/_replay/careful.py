@@ -9,15 +9,13 @@ from pytest_test_observer._destinations import Answer, Batch, Destination, Reply
 from pytest_test_observer._replay.lines import batch_of, damage, lines_of, looks_sound
 from pytest_test_observer._shipper.ship import BACKOFF
 
-# A server that refuses this many lines and takes none has something against the table, not against them.
-HOPELESS = 100
+# A server that refuses this many lines of a batch and takes none has something against the table, not against
+# them. Beyond the second number it is not asked about the others: each costs two requests.
+_SUSPICIOUS = 10
+_HOPELESS = 1_000
 _REPEATS = 2
 
 _TAKEN = Reply(Answer.TAKEN)
-_UNGUARDED = (
-    "without it a repeat is recognised only within the server's memory of recent inserts "
-    "(non_replicated_deduplication_window)."
-)
 
 
 class Refused(NamedTuple):
@@ -92,41 +90,46 @@ class CarefulSender:
         reply = self._destination.send(absent)
         if reply.answer is Answer.REFUSED:
             return self._halve(absent, already, refused)
+        if reply.answer is Answer.TAKEN:
+            self._has_taken.add(batch.table)
         return Delivered(reply, absent.rows, already, refused)
 
     def _absent(self, batch: Batch) -> Batch:
         """Return what of a batch is not stored yet: the batch itself, token and all, where all of it is."""
         lines = self._destination.absent(batch) if batch.rows else []
-        if lines is None:
-            self._notes.setdefault(_UNGUARDED, None)
+        if lines is None or len(lines) == batch.rows:
             return batch
-        return batch if len(lines) == batch.rows else batch_of(batch.table, lines)
+        return batch_of(batch.table, lines)
 
     def _halve(self, batch: Batch, already: int, refused: tuple[Refused, ...]) -> Delivered:
         """Find the lines that a destination refuses, and send the others."""
         sound, damaged = _sorted_out(batch)
-        found = [*refused, *damaged]
+        found: list[Refused] = []
         parts = [lines_of(sound.data)]
-        stored, hopeless = 0, 0
-        while parts:
+        stored = 0
+        takes_some = already > 0 or batch.table in self._has_taken
+        while parts and (takes_some or len(found) < _HOPELESS):
             part = parts.pop()
-            if not part:
-                continue
-            reply = self._destination.send(batch_of(batch.table, part))
+            reply = self._destination.send(batch_of(batch.table, part)) if part else _TAKEN
             if reply.answer is Answer.TAKEN:
                 stored += len(part)
-                self._has_taken.add(batch.table)
+                takes_some = takes_some or bool(part)
             elif reply.answer is not Answer.REFUSED:
                 return Delivered(reply)
             elif len(part) > 1:
                 parts += [part[len(part) // 2 :], part[: len(part) // 2]]
             else:
                 found.append(Refused(part[0], reply.message))
-                hopeless += 1
-            if hopeless >= HOPELESS and batch.table not in self._has_taken:
-                reason = f"every line is refused, nothing was set aside: {reply.message}"
-                return Delivered(Reply(Answer.UNAVAILABLE, reason, fatal=True))
-        return Delivered(_TAKEN, stored, already, tuple(found))
+        if takes_some:
+            self._has_taken.add(batch.table)
+        elif len(found) >= _SUSPICIOUS:
+            return Delivered(_blamed(found[0].reason))
+        return Delivered(_TAKEN, stored, already, (*refused, *damaged, *found))
+
+
+def _blamed(reason: str) -> Reply:
+    message = f"every line is refused, so nothing was set aside: {reason}"
+    return Reply(Answer.UNAVAILABLE, message, fatal=True)
 
 
 def _sorted_out(batch: Batch) -> tuple[Batch, tuple[Refused, ...]]:

@@ -6,11 +6,9 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from pytest_test_observer._clock import Clock
 from pytest_test_observer._journal.locks import SENDER, WRITER, FileLock
 from pytest_test_observer._journal.sidecar import Begin, Run, Tail
 from pytest_test_observer._process import is_alive
-from pytest_test_observer._record import NS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,9 +17,6 @@ if TYPE_CHECKING:
 
 WRITING = "a run is writing to it"
 SENDING = "another process is sending it"
-
-# Seconds between the making of a run's files and its first line: until then nothing says whose they are.
-_NEWBORN = 60
 
 
 @contextlib.contextmanager
@@ -63,9 +58,7 @@ def is_written(run: JournalFiles) -> bool:
             return False
         if isinstance(line, Begin):
             begin = line
-    if begin is None:
-        return Clock.time_ns() - last_change_ns(run) < _NEWBORN * NS_PER_S
-    return is_alive(begin.process)
+    return begin is not None and is_alive(begin.process)
 
 
 def last_change_ns(run: JournalFiles) -> int:

@@ -15,8 +15,8 @@ class Outcome(NamedTuple):
     """What became of a file, or of the files of a run.
 
     ``results`` and ``events`` count rows that are stored now, ``already`` how many of them had been before;
-    ``set_aside`` counts lines in ``quarantine``, ``reason`` is the first one's. ``problem`` says why not all was
-    sent, ``is_outage`` that the destination is why.
+    ``set_aside`` counts lines in ``quarantine``, ``reason`` is the first one's. ``problem`` says why not all
+    was sent, ``is_outage`` that the destination is why.
     """
 
     path: str
