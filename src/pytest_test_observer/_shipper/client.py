@@ -45,6 +45,7 @@ pid = os.fork()
 if pid:
     os.write(1, b'\\n{"kind":"ready","pid":%d}\\n' % pid)
     os._exit(0)
+os.write(2, b"its libraries were still being loaded\\n")
 import json
 sys.path += [path for path in json.loads(sys.argv[1]) if path not in sys.path]
 from pytest_test_observer._shipper.helper import main
