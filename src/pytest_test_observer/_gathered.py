@@ -34,6 +34,13 @@ def location_of(location: tuple[str, int | None, str] | None) -> Location:
     return Location(storable(file).replace("\\", "/"), number, storable(function))
 
 
+def ungrouped(nodeid: str) -> str:
+    """Return a node id without the group that ``--dist loadgroup`` appends: pytest has no such test."""
+    # neither directories nor parameters: an "@" there belongs to the test
+    at = nodeid.find("@", max(nodeid.rfind("]"), nodeid.rfind("::")))
+    return nodeid if at < 0 else nodeid[:at]
+
+
 class Gathered:
     """Reports of an attempt that has not ended, reduced to what its record needs."""
 

@@ -42,34 +42,34 @@ def observe_session(config: pytest.Config, settings: Settings) -> None:
         warn(config, f"{PREFIX} {_NO_OTLP if settings.ch_url else _NOTHING_BUT_OTLP}")
         if not settings.ch_url:
             return
-    per_worker = getattr(config.option, "dist", "no") == "each"
+    dist = getattr(config.option, "dist", "no")
     try:
-        run = ObservedRun(settings, destinations_of(settings), config.rootpath, per_worker=per_worker)
+        run = ObservedRun(settings, destinations_of(settings), config.rootpath, per_worker=dist == "each")
     except JournalError as error:
         warn(config, f"{PREFIX} off. No journal can be written: {error}")
         return
+    run.recorder.grouped = dist == "loadgroup"
     hooks = SessionHooks(config, run, settings)
     config.pluginmanager.register(hooks, SESSION_NAME)
     config.add_cleanup(hooks.clean_up)
     if not getattr(config.option, "tx", None):
-        _capture(config, run.sidecar, MASTER, keep_events=settings.custom_events, selection=run.selection)
+        marks = MarkWriter(run.sidecar, MASTER)
+        _capture(config, marks, keep_events=settings.custom_events, selection=run.selection)
 
 
 def observe_worker(config: pytest.Config, worker_input: dict[str, Any]) -> None:
     """Observe the tests that an xdist worker runs; the controller records them."""
     given = worker_input[WORKER_KEY]
     selection = Selection()
-    hooks = _capture(
-        config, given["sidecar"], worker_input["workerid"], keep_events=given["events"], selection=selection
-    )
+    marks = MarkWriter(given["sidecar"], worker_input["workerid"], grouped=given["grouped"])
+    hooks = _capture(config, marks, keep_events=given["events"], selection=selection)
     config.pluginmanager.register(WorkerHooks(config, hooks.guard, selection), SESSION_NAME)
 
 
 def _capture(
-    config: pytest.Config, sidecar: str, worker: str, *, keep_events: bool, selection: Selection
+    config: pytest.Config, marks: MarkWriter, *, keep_events: bool, selection: Selection
 ) -> CaptureHooks:
     allure = install(config)
-    marks = MarkWriter(sidecar, worker)
     capture = Capture(marks, read_allure=allure.meta if allure else None, keep_events=keep_events)
     hooks = CaptureHooks(config, capture, selection)
     config.pluginmanager.register(hooks, CAPTURE_NAME)
@@ -230,6 +230,7 @@ class SessionHooks:
         node.workerinput[WORKER_KEY] = {
             "sidecar": self._run.sidecar,
             "events": self._settings.custom_events,
+            "grouped": self._run.recorder.grouped,
         }
         self._alive.add(node.gateway.id)
         self._run.selection.workers = max(self._run.selection.workers, len(self._alive))

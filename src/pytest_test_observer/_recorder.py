@@ -2,8 +2,8 @@
 
 Reports are gathered by node id, worker, occurrence and attempt, not by order of arrival: those of subtests
 can come before that of the setup. An attempt ends with the report of its teardown, with a report that says
-``rerun`` once all phases are over (older pytest-rerunfailures logs nothing of that attempt afterwards), or with
-the death of its worker.
+``rerun`` once all phases are over (older pytest-rerunfailures logs nothing of that attempt afterwards), or
+with the death of its worker.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pytest_test_observer._clock import Clock
 from pytest_test_observer._errors import ErrorText, error_text, type_and_message
 from pytest_test_observer._extras import Extras, take
-from pytest_test_observer._gathered import Gathered, Location, location_of
+from pytest_test_observer._gathered import Gathered, Location, location_of, ungrouped
 from pytest_test_observer._record import AllureMeta, TestRecord
 from pytest_test_observer._tally import Identity, Tally
 from pytest_test_observer._text import storable
@@ -139,7 +139,7 @@ class Recorder:
     """Gathers reports and hands each finished attempt to ``sink``.
 
     ``errors`` is the setting ``observer_errors`` (``full``, ``message`` or ``none``); ``running`` returns
-    what the dead worker of that name marked down last.
+    what the dead worker of that name marked down last; ``grouped`` is ``--dist loadgroup``.
     """
 
     def __init__(
@@ -154,6 +154,7 @@ class Recorder:
         self._sink = sink
         self._errors = errors
         self._running = running
+        self.grouped = False
         self._open: dict[Key, Gathered] = {}
         self._ended: dict[str, Key] = {}
         self._uncollected: set[str] = set()
@@ -162,11 +163,12 @@ class Recorder:
         """Take in one report; the attempt's record leaves when this was its last."""
         worker = worker_of(report)
         extras = take(report)
+        nodeid = ungrouped(report.nodeid) if self.grouped else report.nodeid
         if report.when not in PHASES:
             if not _was_interrupted(report):
-                self._on_crash(report, worker)
+                self._on_crash(report, nodeid, worker)
             return
-        key = _key(report, worker, extras)
+        key = _key(report, nodeid, worker, extras)
         if key == self._ended.get(worker):
             return  # the teardown of an attempt that its rerun report has ended already
         gathered = self._open.get(key)
@@ -198,23 +200,23 @@ class Recorder:
         verdict = Verdict("broken", "error", "collect")
         self._sink(self.naming.record(key, verdict, Gathered(), facts))
 
-    def _on_crash(self, report: pytest.TestReport, worker: str) -> None:
+    def _on_crash(self, report: pytest.TestReport, nodeid: str, worker: str) -> None:
         running = self._running(worker)
-        if running is None or running.key.nodeid != storable(report.nodeid):
-            running = self._deduce(report, worker)
-        gathered = self._open.pop(running.key._replace(nodeid=report.nodeid), None)
-        self._ended[worker] = running.key._replace(nodeid=report.nodeid)
+        if running is None or running.key.nodeid != storable(nodeid):
+            running = self._deduce(report, nodeid, worker)
+        self._ended[worker] = key = running.key._replace(nodeid=nodeid)
+        gathered = self._open.pop(key, None)
         self._sink(self.naming.crashed(running, self._allowed(error_text(report)), Clock.time_ns(), gathered))
 
-    def _deduce(self, report: pytest.TestReport, worker: str) -> Running:
+    def _deduce(self, report: pytest.TestReport, nodeid: str, worker: str) -> Running:
         """Say from reports alone what a dead worker was at: a remote one has its marks on its own disk."""
         now = Clock.time_ns()
         for key, gathered in self._open.items():
-            if key.nodeid == report.nodeid and key.worker == worker:
+            if key.nodeid == nodeid and key.worker == worker:
                 return Running(
                     key, gathered.last_started_phase(), gathered.started_ns or now, gathered.location
                 )
-        return Running(Key(report.nodeid, worker), "setup", now, location_of(report.location))
+        return Running(Key(nodeid, worker), "setup", now, location_of(report.location))
 
     def _end(self, key: Key, extras: Extras | None) -> None:
         gathered = self._open.pop(key)
@@ -244,11 +246,11 @@ def _was_interrupted(report: pytest.TestReport) -> bool:
     return hasattr(getattr(report, "node", None), "workeroutput")
 
 
-def _key(report: pytest.TestReport, worker: str, extras: Extras | None) -> Key:
+def _key(report: pytest.TestReport, nodeid: str, worker: str, extras: Extras | None) -> Key:
     if extras:
-        return Key(report.nodeid, worker, extras.occurrence, extras.attempt)
+        return Key(nodeid, worker, extras.occurrence, extras.attempt)
     # Reports without extras come from processes that our hooks keep out of (pytest-forked).
-    return Key(report.nodeid, worker, 1, 1 + getattr(report, "rerun", 0))
+    return Key(nodeid, worker, 1, 1 + getattr(report, "rerun", 0))
 
 
 def _error_type(verdict: Verdict, extras: Extras | None) -> str:

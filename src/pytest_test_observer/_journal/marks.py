@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_test_observer._clock import Clock
-from pytest_test_observer._gathered import location_of
+from pytest_test_observer._gathered import location_of, ungrouped
 from pytest_test_observer._journal.append import Appender
 from pytest_test_observer._journal.sidecar import Enter, Start, Tail, encode_line
 from pytest_test_observer._recorder import Key, Running
@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 class MarkWriter:
     """Marks down the running test of one process in the run's sidecar.
 
-    Marks only sharpen what is said of a death, so the first error silences them.
+    Marks only sharpen what is said of a death, so the first error silences them; ``grouped`` is
+    ``--dist loadgroup``.
     """
 
-    def __init__(self, path: str, worker: str) -> None:
+    def __init__(self, path: str, worker: str, *, grouped: bool = False) -> None:
         self._worker = worker
+        self._grouped = grouped
         self._phases = {when: encode_line(Enter(worker, when)) for when in ("call", "teardown")}
         self._file: Appender | None
         try:
@@ -35,7 +37,8 @@ class MarkWriter:
         if self._file is None:
             return
         location = item.location
-        line = Start(self._worker, item.nodeid, occurrence, attempt, Clock.time_ns(), location, markers)
+        nodeid = ungrouped(item.nodeid) if self._grouped else item.nodeid
+        line = Start(self._worker, nodeid, occurrence, attempt, Clock.time_ns(), location, markers)
         self._write(encode(line) + b"\n")
 
     def phase(self, when: str) -> None:
