@@ -16,6 +16,8 @@ from pytest_test_observer._cli.options import (
     settings_from,
 )
 from pytest_test_observer._settings import SETTINGS
+from pytest_test_observer._target import MEMORY, parse_clickhouse
+from pytest_test_observer._text import storable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 _OTLP = tuple(row for row in SETTINGS if row.name == "otlp_endpoint")
 _NO_OTLP_YET = "--otlp-endpoint: this version replays to ClickHouse only; give --ch-url."
 _NO_URL = "nowhere to send to: give --ch-url, or set PYTEST_OBSERVER_CH_URL."
+_IN_MEMORY = "--ch-url=chdb://memory: what is sent there ends with this command; give a path."
 _NOTHING = "Nothing to replay: no results were kept on disk."
 
 _EXAMPLES = """
@@ -74,7 +77,7 @@ def _dry_run(found: list[Found]) -> int:
 
     surveys = [survey(thing) for thing in found]
     for seen in surveys:
-        click.echo(f"{seen.path}: {seen.rows:,} rows, {seen.size:,} bytes, {seen.state}")
+        _say(f"{seen.path}: {seen.rows:,} rows, {seen.size:,} bytes, {seen.state}")
     rows, size = sum(seen.rows for seen in surveys), sum(seen.size for seen in surveys)
     click.echo(f"{len(surveys)} to replay: {rows:,} rows, {size:,} bytes." if surveys else _NOTHING)
     return 0
@@ -89,6 +92,8 @@ def _replay(paths: tuple[str, ...], given: dict[str, str | None], *, keep: bool)
     settings = settings_from(given)
     if not settings.ch_url:
         raise UsageProblem(_NO_URL)
+    if parse_clickhouse(settings.ch_url).path == MEMORY:
+        raise UsageProblem(_IN_MEMORY)
     found = _found(paths)
     if not found:
         click.echo(_NOTHING)
@@ -127,15 +132,21 @@ def _send(found: list[Found], destinations: Destinations, *, keep: bool) -> list
 @contextlib.contextmanager
 def _progress(total: int) -> Iterator[tuple[Callable[[str], None], Callable[[int], None]]]:
     """Show a bar over ``total`` bytes on a terminal; gives what prints a line, and what advances."""
-    if not sys.stderr.isatty():
-        yield click.echo, lambda _size: None
+    if not sys.stdout.isatty():
+        yield _say, lambda _size: None
         return
     from rich.console import Console  # noqa: PLC0415 - costs more than many a replay
     from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn  # noqa: PLC0415
 
-    console = Console(stderr=True)
-    with Progress(
-        BarColumn(), DownloadColumn(), TimeRemainingColumn(), console=console, transient=True
-    ) as bar:
+    console = Console()
+    columns = (BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=total)
-        yield click.echo, lambda size: bar.advance(task, size)
+        yield (
+            lambda line: console.print(storable(line), markup=False, highlight=False, soft_wrap=True),
+            lambda size: bar.advance(task, size),
+        )
+
+
+def _say(line: str) -> None:
+    click.echo(storable(line))

@@ -29,7 +29,7 @@ def claim(path: str, run: JournalFiles | None) -> Iterator[str]:
     try:
         yield obstacle
     finally:
-        if is_new and not obstacle:
+        if not obstacle and (is_new or run is None):
             with contextlib.suppress(OSError):
                 os.unlink(lock)
         sender.release()

@@ -18,6 +18,8 @@ from pytest_test_observer._journal.files import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+# Endings of a run's files, each before those that it ends in.
+_OF_A_RUN = (META_SUFFIX, EVENTS_SUFFIX, SUFFIX, ".lock", ".log")
 _SIDECAR_BEGINS = b'{"kind":'
 
 
@@ -74,7 +76,7 @@ def _files(path: str) -> Iterator[str]:
 def _thing(path: str) -> Found:
     """Return what a file belongs to; 0.2.0 took a run id like ``x.meta`` into a file name as it is."""
     directory, name = os.path.split(path)
-    for suffix in (META_SUFFIX, EVENTS_SUFFIX, SUFFIX):
+    for suffix in _OF_A_RUN:
         run = JournalFiles(directory, name.removesuffix(suffix))
         if name.endswith(suffix) and _is_sidecar(run.meta):
             return Found(run.results, run)

@@ -35,21 +35,21 @@ class _Piece(NamedTuple):
 
 
 def is_ours(path: str) -> bool:
-    """Whether a file has rows of this plugin; an empty one has nothing to say against it."""
-    empty = True
+    """Whether a file has rows of this plugin."""
     with open(path, "rb") as file:
         for _, line in zip(range(_LOOKED_AT), file, strict=False):
             try:
                 table_of(read_row(line))
             except LineError:
-                empty = False
                 continue
             return True
-    return empty
+    return False
 
 
 def replay_lone(path: str, sender: CarefulSender, *, keep: bool, advance: Callable[[int], None]) -> Outcome:
     """Send a file; it stays whole until all of it has arrived. Raises OSError."""
+    if not os.path.getsize(path):
+        return Outcome(path, kept=True)
     if not is_ours(path):
         return Outcome(path, problem=FOREIGN, kept=keep)
     before = os.stat(path)

@@ -14,7 +14,7 @@ INTERRUPTED = 130
 class Outcome(NamedTuple):
     """What became of a file, or of the files of a run.
 
-    ``results`` and ``events`` count rows that are stored now, ``already`` how many of them had been before;
+    ``results``, ``events`` and ``runs`` count rows that are stored now, ``already`` how many had been before;
     ``set_aside`` counts lines in ``quarantine``, ``reason`` is the first one's. ``problem`` says why not all
     was sent, ``is_outage`` that the destination is why.
     """
@@ -22,6 +22,7 @@ class Outcome(NamedTuple):
     path: str
     results: int = 0
     events: int = 0
+    runs: int = 0
     already: int = 0
     set_aside: int = 0
     quarantine: str = ""
@@ -41,11 +42,10 @@ def exit_code(outcomes: Iterable[Outcome]) -> int:
 
 def describe(outcome: Outcome) -> str:
     """Return the line that says what became of a file."""
-    rows = [_counted(outcome.results, "result"), _counted(outcome.events, "event")]
-    sent = ", ".join(text for text in rows if text)
+    sent = _rows(outcome.results, outcome.events) or ("the row of the run" if outcome.runs else "")
     parts = [f"{sent} sent" if sent else ("" if outcome.problem or outcome.set_aside else "nothing to send")]
     if outcome.already:
-        parts[0] += f" ({outcome.already} of them were there already)"
+        parts[0] += f" ({outcome.already:,} rows were there already)"
     if outcome.set_aside:
         parts.append(
             f"{_counted(outcome.set_aside, 'line')} set aside in {outcome.quarantine} ({outcome.reason})"
@@ -59,8 +59,8 @@ def summarize(outcomes: list[Outcome], destination: str) -> str:
     """Return the line that ends a replay."""
     results = sum(outcome.results for outcome in outcomes)
     events = sum(outcome.events for outcome in outcomes)
-    rows = ", ".join(text for text in (_counted(results, "result"), _counted(events, "event")) if text)
-    parts = [f"{rows or 'Nothing'} sent to {destination}"]
+    runs = sum(outcome.runs for outcome in outcomes)
+    parts = [f"{_rows(results, events) or _counted(runs, 'run') or 'Nothing'} sent to {destination}"]
     set_aside = sum(outcome.set_aside for outcome in outcomes)
     if set_aside:
         parts.append(f"{_counted(set_aside, 'line')} set aside")
@@ -68,6 +68,10 @@ def summarize(outcomes: list[Outcome], destination: str) -> str:
     if problems:
         parts.append(f"{problems} of {_counted(len(outcomes), 'file')} not sent completely")
     return "; ".join(parts) + "."
+
+
+def _rows(results: int, events: int) -> str:
+    return ", ".join(text for text in (_counted(results, "result"), _counted(events, "event")) if text)
 
 
 def _counted(count: int, noun: str) -> str:

@@ -114,7 +114,7 @@ class _RunReplay:
         else:
             self.journal.taken(sealed)
         self._rows[sealed.table] += delivered.stored + delivered.already
-        self._already += delivered.already if sealed.table != "runs" else 0
+        self._already += delivered.already
 
     def _end_last_line(self, table: str) -> None:
         """Give a last line its line feed where nothing else is missing."""
@@ -143,6 +143,7 @@ class _RunReplay:
             self._run.results,
             results=self._rows["results"],
             events=self._rows["events"],
+            runs=self._rows["runs"],
             already=self._already,
             set_aside=self._set_aside,
             quarantine=self._quarantine.directory,
