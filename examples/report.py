@@ -41,10 +41,9 @@ SECTIONS = (
         "Failing: the last attempt was not good",
         ("service", "test", "outcome", "phase", "error"),
         """
-        SELECT service, nodeid, argMax(outcome, finished_at), argMax(when_phase, finished_at),
-               argMax(left(splitByChar('\n', error_message)[1], 36), finished_at)
-        FROM pytest_results GROUP BY service, nodeid
-        HAVING argMax(status, finished_at) IN ('failed', 'broken') ORDER BY service, nodeid
+        SELECT service, nodeid, outcome, when_phase, left(splitByChar('\\n', error_message)[1], 34)
+        FROM (SELECT * FROM pytest_results ORDER BY finished_at DESC, attempt DESC LIMIT 1 BY service, nodeid)
+        WHERE status IN ('failed', 'broken') ORDER BY service, nodeid
         """,
     ),
     Section(
@@ -52,7 +51,7 @@ SECTIONS = (
         ("service", "test", ">times", ">runs", "what it said"),
         """
         SELECT service, nodeid, countIf(flaky), uniqExact(run_id),
-               anyLastIf(splitByChar('\n', error_message)[1], outcome = 'rerun')
+               anyLastIf(splitByChar('\\n', error_message)[1], outcome = 'rerun')
         FROM pytest_results GROUP BY service, nodeid
         HAVING countIf(flaky) > 0 ORDER BY countIf(flaky) DESC, service, nodeid
         """,
