@@ -187,6 +187,24 @@ def test_a_broken_row_stores_nothing_of_its_insert(client: Client, table: str, q
     assert query(f"SELECT count() FROM {table}") == [(0,)]
 
 
+def test_rows_reach_the_views_of_their_table(
+    clickhouse_server: ClickHouse, database: str, table: str, query: Query
+) -> None:
+    view = f"CREATE MATERIALIZED VIEW v ENGINE = Memory AS SELECT id * 10 AS ten FROM {table}"
+    clickhouse_server.execute(view, database=database)
+    clickhouse_server.execute(f"INSERT INTO {table} FORMAT JSONEachRow", ROWS, database=database)
+    assert query("SELECT ten FROM v ORDER BY ten") == query(f"SELECT id * 10 FROM {table} ORDER BY id")
+
+
+def test_a_view_that_throws_fails_the_insert(
+    clickhouse_server: ClickHouse, database: str, table: str
+) -> None:
+    view = f"CREATE MATERIALIZED VIEW v ENGINE = Memory AS SELECT throwIf(id > 0) AS thrown FROM {table}"
+    clickhouse_server.execute(view, database=database)
+    with pytest.raises(ServerAnswer, match="while pushing to view"):
+        clickhouse_server.execute(f"INSERT INTO {table} FORMAT JSONEachRow", ROWS, database=database)
+
+
 def test_an_insert_cut_off_by_its_client_stores_nothing(
     clickhouse_server: ClickHouse,
     database: str,
