@@ -1,7 +1,8 @@
 """The one mapping between results, the documented tables and spans.
 
-A column is one line: its name, its ClickHouse type, where its value comes from, and the OpenTelemetry attribute
-that carries the same value. The rows, the DDL, the migration and the documentation derive from it.
+A column is one line: its name, its ClickHouse type, where its value comes from, and the OpenTelemetry
+attribute that carries the same value. The rows, the DDL, the migration, the views that read spans back and
+the documentation derive from it.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from typing import NamedTuple
 class Column(NamedTuple):
     """One column of a table.
 
-    ``source`` names a field of the ``scope``: ``context`` (the same for every row of a run), ``record`` (of an
-    attempt or a run) or ``event``. A source in ``_ns`` is nanoseconds; its column has milliseconds, by floor division.
-    ``attribute`` is the OpenTelemetry attribute that carries the value, empty where the span itself does.
+    ``source`` names a field of the ``scope``: ``context`` (the same for every row of a run), ``record`` (of
+    an attempt or a run) or ``event``. A source in ``_ns`` is nanoseconds; its column has milliseconds, by
+    floor division. ``attribute`` is the OpenTelemetry attribute that carries the value, empty where the span
+    itself does. ``view`` is the SQL that reads it back from ``otel_traces`` where these do not tell.
     """
 
     name: str
@@ -22,10 +24,14 @@ class Column(NamedTuple):
     scope: str
     source: str
     attribute: str = ""
+    view: str = ""
 
 
 class Table(NamedTuple):
-    """One documented table: ``suffix`` is what its name adds to ``ch_table``; ``original`` counts 0.2.0's columns."""
+    """One documented table.
+
+    ``suffix`` is what its name adds to ``ch_table``; ``original`` counts the columns of version 0.2.0.
+    """
 
     key: str
     suffix: str
@@ -55,12 +61,12 @@ def _context(name: str, type_: str, attribute: str) -> Column:
     return Column(name, type_, "context", name, attribute)
 
 
-def _event(name: str, type_: str, attribute: str = "", source: str = "") -> Column:
-    return Column(name, type_, "event", source or name, attribute)
+def _event(name: str, type_: str, attribute: str = "", source: str = "", view: str = "") -> Column:
+    return Column(name, type_, "event", source or name, attribute, view)
 
 
-def _record(name: str, type_: str, attribute: str = "", source: str = "") -> Column:
-    return Column(name, type_, "record", source or name, attribute)
+def _record(name: str, type_: str, attribute: str = "", source: str = "", view: str = "") -> Column:
+    return Column(name, type_, "record", source or name, attribute, view)
 
 
 _CI_PROVIDER = _context("ci_provider", _LOW, "pytest.ci.provider")
@@ -68,6 +74,18 @@ _CI_RUN_ID = _context("ci_run_id", "String", "cicd.pipeline.run.id")
 _GIT_COMMIT = _context("git_commit", "String", "vcs.ref.head.revision")
 _GIT_BRANCH = _context("git_branch", "String", "vcs.ref.head.name")
 _RUN_ID = _context("run_id", "String", "pytest.run.id")
+
+_TRACE_ID = _record("trace_id", "String", view="TraceId")
+_SPAN_ID = _record("span_id", "String", view="SpanId")
+# A span that continues the events of a test (pytest.nodeid, no pytest.phase) is a child of the test's span.
+_SPAN_ID_OF_TEST = "if(mapContains(SpanAttributes, 'pytest.phase'), SpanId, ParentSpanId)"
+# Failed and broken tests have an exception event; a skip's or xfail's reason is no exception of the program.
+_MESSAGE = (
+    "if(mapContains(exception, 'exception.message'), "
+    "exception['exception.message'], SpanAttributes['pytest.reason'])"
+)
+
+_STACKTRACE = "exception['exception.stacktrace']"
 
 _CONTEXT_OF_OURS = (
     _context("service", _LOW, "service.name"),
@@ -107,9 +125,9 @@ RESULTS = Table(
         _record("outcome", _LOW, "pytest.outcome"),
         _record("attempt", "UInt16", "pytest.attempt"),
         _record("flaky", "Bool", "pytest.flaky"),
-        _record("trace_id", "String"),
-        _record("span_id", "String"),
-        _record("parent_span_id", "String"),
+        _TRACE_ID,
+        _SPAN_ID,
+        _record("parent_span_id", "String", view="ParentSpanId"),
         *_CONTEXT_OF_OURS,
         _record("file", _LOW, "code.file.path"),
         _record("line", "UInt32", "code.line.number"),
@@ -118,8 +136,8 @@ RESULTS = Table(
         _record("call_duration", "Float64", "pytest.call.duration"),
         _record("teardown_duration", "Float64", "pytest.teardown.duration"),
         _record("error_type", _LOW, "error.type"),
-        _record("error_message", "String", "exception.message"),
-        _record("error_stacktrace", "String", "exception.stacktrace"),
+        _record("error_message", "String", "exception.message", view=_MESSAGE),
+        _record("error_stacktrace", "String", "exception.stacktrace", view=_STACKTRACE),
         _record("attributes", f"Map({_LOW}, String)", "pytest.property.*"),
     ),
 )
@@ -131,14 +149,14 @@ EVENTS = Table(
     original=6,
     columns=(
         _RUN_ID,
-        _record("nodeid", "String"),
+        _record("nodeid", "String", "pytest.nodeid"),
         _event("timestamp", _TIME, source="time_ns"),
         _event("seq", "UInt32", "pytest.event.seq"),
-        _event("event_name", _LOW, source="name"),
-        _event("payload", "Map(String, String)"),
-        _record("attempt", "UInt16"),
-        _record("trace_id", "String"),
-        _record("span_id", "String"),
+        _event("event_name", _LOW, source="name", view="EventName"),
+        _event("payload", "Map(String, String)", "*"),
+        _record("attempt", "UInt16", "pytest.attempt"),
+        _TRACE_ID,
+        _record("span_id", "String", view=_SPAN_ID_OF_TEST),
     ),
 )
 
@@ -151,7 +169,7 @@ RUNS = Table(
         _record("timestamp", _TIME, source="end_ns"),
         _record("started_at", "UInt64", source="start_ns"),
         _record("finished_at", "UInt64", source="end_ns"),
-        _record("duration", "Float64"),
+        _record("duration", "Float64", view="(end_ns - start_ns) / 1e9"),
         _record("status", _LOW, "test.suite.run.status"),
         _record("exit_status", "Int16", "pytest.exit_status"),
         _record("collected", "UInt32", "pytest.collected"),
@@ -170,8 +188,8 @@ RUNS = Table(
         _GIT_COMMIT,
         _GIT_BRANCH,
         *_CONTEXT_OF_OURS,
-        _record("trace_id", "String"),
-        _record("span_id", "String"),
+        _TRACE_ID,
+        _SPAN_ID,
         _record("attributes", f"Map({_LOW}, String)", "pytest.run.attributes.*"),
     ),
 )
