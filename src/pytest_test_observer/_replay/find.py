@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from pytest_test_observer._journal.files import (
     DIRECTORY,
     EVENTS_SUFFIX,
-    META_SUFFIX,
     SUFFIX,
     JournalFiles,
     buffer_directory,
@@ -18,8 +17,6 @@ from pytest_test_observer._journal.files import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-# Endings of a run's files, each before those that it ends in.
-_OF_A_RUN = (META_SUFFIX, EVENTS_SUFFIX, SUFFIX, ".lock", ".log")
 _SIDECAR_BEGINS = b'{"kind":'
 
 
@@ -74,16 +71,17 @@ def _files(path: str) -> Iterator[str]:
 
 
 def _thing(path: str) -> Found:
-    """Return what a file belongs to; 0.2.0 took a run id like ``x.meta`` into a file name as it is."""
+    """Return what a file belongs to: the run that its name begins with, where that has a sidecar."""
     directory, name = os.path.split(path)
-    for suffix in _OF_A_RUN:
-        run = JournalFiles(directory, name.removesuffix(suffix))
-        if name.endswith(suffix) and _is_sidecar(run.meta):
+    for stem in (name.removesuffix(EVENTS_SUFFIX), name.partition(".")[0]):  # stems of ours have no dots
+        run = JournalFiles(directory, stem)
+        if _is_sidecar(run.meta):
             return Found(run.results, run)
     return Found(path)
 
 
 def _is_sidecar(path: str) -> bool:
+    """Whether a file says things of a run; 0.2.0 took a run id like ``x.meta`` into a file name as it was."""
     try:
         with open(path, "rb") as file:
             start = file.read(len(_SIDECAR_BEGINS))

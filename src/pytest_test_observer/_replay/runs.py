@@ -56,12 +56,13 @@ def _workplace(run: JournalFiles, *, keep: bool) -> Iterator[JournalFiles]:
         return
     with tempfile.TemporaryDirectory(prefix="pytest-observer-replay-") as directory:
         place = JournalFiles(directory, run.stem)
-        for name in ("meta", "results", "events"):
-            with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(run.directory):
+            if name.startswith(f"{run.stem}.") or name == os.path.basename(run.events):
+                copy = os.path.join(directory, name)
                 shutil.copy2(
-                    getattr(run, name), getattr(place, name)
-                )  # with its time: that of the run's death
-                os.chmod(getattr(place, name), 0o600)
+                    os.path.join(run.directory, name), copy
+                )  # its time as well: that of the run's death
+                os.chmod(copy, 0o600)
         yield place
 
 

@@ -1,0 +1,143 @@
+"""The command line: help, usage errors in one line, and a reference that cannot rot."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from pytest_test_observer._cli import main
+from pytest_test_observer._settings import CLICKHOUSE, SETTINGS
+from pytest_test_observer._version import __version__
+
+DOCS = Path(__file__).parents[1] / "docs"
+COMMANDS = dict(main.commands)
+UNSET = {row.env: None for row in SETTINGS}
+
+
+@pytest.fixture
+def buffers(tmp_path: Path) -> Path:
+    """A cache directory with one kept file in it."""
+    directory = tmp_path / "pytest-test-observer"
+    directory.mkdir()
+    (directory / "run.jsonl").write_text('{"run_id": "r", "nodeid": "n", "status": "passed"}\n')
+    return directory
+
+
+def replay(buffers: Path, *arguments: str, **env: str) -> Result:
+    return CliRunner().invoke(
+        main, ["replay", *arguments], env={**UNSET, "XDG_CACHE_HOME": str(buffers.parent), **env}
+    )
+
+
+def the_one_line(result: Result) -> str:
+    assert result.exit_code == 2, result.output
+    (line,) = result.output.splitlines()
+    return line
+
+
+def test_the_version_is_told() -> None:
+    result = CliRunner().invoke(main, ["--version"])
+    assert (result.exit_code, result.output) == (0, f"pytest-test-observer {__version__}\n")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_has_help_with_examples(name: str) -> None:
+    result = CliRunner().invoke(main, [name, "--help"])
+    assert result.exit_code == 0
+    assert "Examples:\n" in result.output
+    assert f"  pytest-observer {name} " in result.output
+    assert all(parameter.help for parameter in COMMANDS[name].params if isinstance(parameter, click.Option))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_option_stands_on_the_page_of_its_command(name: str) -> None:
+    page = (DOCS / f"{name}.md").read_text(encoding="utf-8")
+    options = [parameter for parameter in COMMANDS[name].params if isinstance(parameter, click.Option)]
+    assert [option.opts[0] for option in options if f"`{option.opts[0]}`" not in page] == []
+
+
+def test_replay_has_every_setting_of_clickhouse() -> None:
+    flags = {option.opts[0] for option in COMMANDS["replay"].params}
+    assert {row.flag for row in SETTINGS if row.way == CLICKHOUSE} <= flags
+
+
+@pytest.mark.parametrize("module", ["pytest_test_observer.replay", "pytest_test_observer._cli"])
+def test_help_loads_no_client_and_no_pytest(module: str) -> None:
+    code = (
+        f"import sys, {module}\n"
+        "from pytest_test_observer._cli import main\n"
+        "try: main(['replay', '--help'])\n"
+        "finally: print('loaded', [name for name in ('clickhouse_connect', 'chdb', 'pytest', 'rich') "
+        "if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "loaded []"
+
+
+def test_the_module_is_the_same_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest_test_observer.replay", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("Usage: python -m pytest_test_observer.replay [OPTIONS] [PATHS]...")
+
+
+def test_the_script_is_installed() -> None:
+    script = Path(sys.executable).with_name("pytest-observer")
+    done = subprocess.run([script, "replay", "--help"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("Usage: pytest-observer replay")
+
+
+@pytest.mark.parametrize("url", [(), ("--ch-url=",)])
+def test_without_a_destination_both_ways_to_give_one_are_named(buffers: Path, url: tuple[str, ...]) -> None:
+    line = the_one_line(replay(buffers, *url))
+    assert "--ch-url" in line
+    assert "PYTEST_OBSERVER_CH_URL" in line
+
+
+def test_a_bad_value_of_the_command_line_is_named(buffers: Path) -> None:
+    line = the_one_line(replay(buffers, "--ch-url=localhost:8123", "--ch-table=a;b"))
+    assert "--ch-table cannot be 'a;b'" in line
+
+
+def test_a_bad_value_of_the_environment_is_named_without_talk_of_a_run(buffers: Path) -> None:
+    line = the_one_line(replay(buffers, PYTEST_OBSERVER_CH_URL="http://:8123"))
+    assert "PYTEST_OBSERVER_CH_URL cannot be" in line
+    assert "this run" not in line
+    assert line.endswith("Correct the variable or unset it.")
+
+
+def test_no_secret_is_shown(buffers: Path) -> None:
+    line = the_one_line(replay(buffers, "--ch-url=http://user:hunter2@bad host:8123"))
+    assert "hunter2" not in line
+
+
+def test_a_path_that_does_not_exist_is_a_usage_error(buffers: Path) -> None:
+    result = replay(buffers, "--ch-url=localhost", str(buffers / "missing.jsonl"))
+    assert result.exit_code == 2
+    assert "missing.jsonl' does not exist" in result.output
+
+
+def test_an_otlp_endpoint_is_not_taken_yet(buffers: Path) -> None:
+    line = the_one_line(replay(buffers, "--ch-url=localhost", "--otlp-endpoint=http://localhost:4317"))
+    assert "replays to ClickHouse only" in line
+
+
+def test_memory_is_no_place_to_send_to(buffers: Path) -> None:
+    assert "ends with this command" in the_one_line(replay(buffers, "--ch-url=chdb://memory"))
+    assert (buffers / "run.jsonl").exists()
+
+
+def test_an_empty_file_and_the_files_beside_a_run_are_no_rows(buffers: Path) -> None:
+    for name in ("empty.jsonl", "gone.lock", "gone.log"):
+        (buffers / name).touch()
+    result = replay(buffers, "--dry-run", *(str(path) for path in sorted(buffers.iterdir())))
+    assert result.exit_code == 0
+    assert result.output.splitlines()[-1] == "4 to replay: 1 rows, 51 bytes."
