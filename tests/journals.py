@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from pytest_test_observer._journal.marks import MarkWriter, Start, create_marks
 from pytest_test_observer._journal.reader import JournalReader
-from pytest_test_observer._journal.sidecar import Begin, Collected, Process, Run, Start, Tail, encode_line
+from pytest_test_observer._journal.sidecar import Begin, Collected, Process, Run, Tail
 from pytest_test_observer._journal.writer import JournalWriter
 from pytest_test_observer._process import this_process
 from pytest_test_observer._record import Context, Event, TestRecord
@@ -94,15 +95,28 @@ def names(data: bytes) -> list[str]:
     return [json.loads(line)["nodeid"] for line in data.splitlines()]
 
 
-def append_mark(files: JournalFiles, *lines: Any) -> None:
-    """Write lines into a sidecar, as another process does."""
-    with open(files.meta, "ab") as file:
-        file.writelines(map(encode_line, lines))
+class Enter(NamedTuple):
+    """The attempt that runs in ``worker`` enters ``phase``."""
+
+    worker: str
+    phase: str
+
+
+def mark(files: JournalFiles, *marks: Start | Enter) -> None:
+    """Set marks as the processes of a run do, one after another."""
+    create_marks(files.running)
+    writers: dict[str, MarkWriter] = {}
+    for one in marks:
+        writer = writers.setdefault(one.worker, MarkWriter(files.running, len(writers), one.worker))
+        if isinstance(one, Start):
+            writer.put(one)
+        else:
+            writer.phase(one.phase)
 
 
 def sidecar(files: JournalFiles) -> list[Any]:
     """Return all lines of a sidecar, marks included."""
-    return list(Tail(files.meta).lines(marks=True))
+    return list(Tail(files.meta).lines())
 
 
 def listing(files: JournalFiles) -> list[str]:

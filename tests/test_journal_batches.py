@@ -14,15 +14,14 @@ from pytest_test_observer._journal.sidecar import Sealed, encode_line
 from pytest_test_observer._journal.tidy import tidy
 from tests.journals import (
     SESSION,
-    append_mark,
     begun,
+    collected,
     listing,
     names,
     reader_of,
     record,
     run_line,
     sidecar,
-    started,
 )
 
 
@@ -268,15 +267,15 @@ def test_a_full_disk_leaves_the_files_as_they_are(tmp_path: Path, monkeypatch: p
 
 def test_a_line_that_a_process_could_only_write_in_part_hides_no_other(tmp_path: Path) -> None:
     journal = begun(tmp_path)
-    torn = encode_line(started("test_a"))[:40]
+    torn = encode_line(collected(1))[:20]
     with open(journal.files.meta, "ab") as file:
         file.write(torn)
     journal.note(run_line())
     with open(journal.files.meta, "ab") as file:
         file.write(encode_line(Sealed(7, "results", 1, 1, "digest"))[:30])
-    append_mark(journal.files, started("test_b"))
+    journal.note(collected(2))
     kinds = [type(line).__name__ for line in sidecar(journal.files)]
-    assert kinds == ["Begin", "Run", "Start"]
+    assert kinds == ["Begin", "Run", "Collected"]
     assert reader_of(journal.files).run is not None
 
 

@@ -15,9 +15,8 @@ from pytest_test_observer._journal import reader as reader_module
 from pytest_test_observer._journal.append import Appender
 from pytest_test_observer._journal.complete import complete
 from pytest_test_observer._journal.reader import JournalReader
-from pytest_test_observer._journal.sidecar import Enter
 from pytest_test_observer._journal.tidy import tidy
-from tests.journals import append_mark, begun, collected, listing, names, reader_of, record, run_line, started
+from tests.journals import Enter, begun, collected, listing, mark, names, reader_of, record, run_line, started
 
 if TYPE_CHECKING:
     from pytest_test_observer._destinations import Batch
@@ -43,7 +42,7 @@ def completed(journal: JournalWriter) -> JournalReader:
 def test_the_test_that_was_running_is_told_as_crashed(tmp_path: Path) -> None:
     journal = begun(tmp_path)
     journal.append(record("a"))
-    append_mark(
+    mark(
         journal.files, started("a"), Enter("master", "teardown"), started("b"), Enter("master", "call")
     )
     completed(journal)
@@ -57,7 +56,7 @@ def test_the_run_is_told_as_aborted_with_what_it_never_came_to(tmp_path: Path) -
     journal = begun(tmp_path)
     journal.note(collected(5))
     journal.append(record("a"))
-    append_mark(journal.files, started("b"))
+    mark(journal.files, started("b"))
     run = completed(journal).run
     assert run is not None
     told = json.loads(bytes(run.row))
@@ -67,7 +66,7 @@ def test_the_run_is_told_as_aborted_with_what_it_never_came_to(tmp_path: Path) -
 
 def test_a_test_whose_row_is_there_did_not_crash(tmp_path: Path) -> None:
     journal = begun(tmp_path)
-    append_mark(journal.files, started("a"), Enter("master", "teardown"))
+    mark(journal.files, started("a"), Enter("master", "teardown"))
     journal.append(record("a"))
     completed(journal)
     assert [row["outcome"] for row in rows(journal)] == ["passed"]
@@ -76,14 +75,14 @@ def test_a_test_whose_row_is_there_did_not_crash(tmp_path: Path) -> None:
 def test_a_later_attempt_crashed_although_an_earlier_one_has_its_row(tmp_path: Path) -> None:
     journal = begun(tmp_path)
     journal.append(record("a", status="failed", outcome="rerun"))
-    append_mark(journal.files, started("a", attempt=2))
+    mark(journal.files, started("a", attempt=2))
     completed(journal)
     assert [(row["attempt"], row["outcome"]) for row in rows(journal)] == [(1, "rerun"), (2, "crashed")]
 
 
 def test_each_worker_has_its_own_crashed_test(tmp_path: Path) -> None:
     journal = begun(tmp_path)
-    append_mark(journal.files, started("a", worker="gw0"), started("b", worker="gw1"), Enter("gw0", "call"))
+    mark(journal.files, started("a", worker="gw0"), started("b", worker="gw1"), Enter("gw0", "call"))
     completed(journal)
     assert sorted((row["worker_id"], row["nodeid"], row["when_phase"]) for row in rows(journal)) == [
         ("gw0", "a", "call"),
@@ -94,7 +93,7 @@ def test_each_worker_has_its_own_crashed_test(tmp_path: Path) -> None:
 def test_a_row_that_was_cut_off_counts_as_running_and_spoils_nothing(tmp_path: Path) -> None:
     journal = begun(tmp_path)
     journal.append(record("a"))
-    append_mark(journal.files, started("b"), Enter("master", "teardown"))
+    mark(journal.files, started("b"), Enter("master", "teardown"))
     with open(journal.files.results, "ab") as file:
         file.write(b'{"run_id":"run","nodeid":"b","sta')
     reader = completed(journal)
@@ -109,7 +108,7 @@ def test_a_row_that_was_cut_off_counts_as_running_and_spoils_nothing(tmp_path: P
 
 def test_completing_twice_changes_nothing(tmp_path: Path) -> None:
     journal = begun(tmp_path)
-    append_mark(journal.files, started("b"))
+    mark(journal.files, started("b"))
     completed(journal)
     before = {name: Path(f"{journal.files.directory}/{name}").read_bytes() for name in listing(journal.files)}
     completed(journal)
@@ -122,7 +121,7 @@ def test_a_death_between_the_crashed_row_and_that_of_the_run_is_made_good(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = begun(tmp_path)
-    append_mark(journal.files, started("b"))
+    mark(journal.files, started("b"))
     with monkeypatch.context() as dying:
         dying.setattr(JournalReader, "add_run", lambda _self, _run: 1 / 0)
         with pytest.raises(ZeroDivisionError):
@@ -134,7 +133,7 @@ def test_a_death_between_the_crashed_row_and_that_of_the_run_is_made_good(
 
 def test_a_run_that_came_to_its_end_is_not_completed(tmp_path: Path) -> None:
     journal = begun(tmp_path)
-    append_mark(journal.files, started("b"))
+    mark(journal.files, started("b"))
     journal.note(run_line())
     completed(journal)
     assert rows(journal) == []
@@ -142,7 +141,7 @@ def test_a_run_that_came_to_its_end_is_not_completed(tmp_path: Path) -> None:
 
 def test_what_is_kept_of_errors_holds_for_crashed_tests_too(tmp_path: Path) -> None:
     journal = begun(tmp_path, errors="none")
-    append_mark(journal.files, started("b"))
+    mark(journal.files, started("b"))
     completed(journal)
     [crashed] = rows(journal)
     assert (crashed["error_message"], crashed["error_type"]) == ("", "crashed")
@@ -231,7 +230,7 @@ def live(journal: JournalWriter, server: Server, kill: Kill, chance: random.Rand
     for number in range(chance.randrange(1, 25)):
         server.is_up = chance.random() < 0.6
         name = f"test_{number}"
-        append_mark(journal.files, started(name))
+        mark(journal.files, started(name))
         if chance.random() < 0.9:
             journal.append(record(name, events=chance.choice((0, 0, 1, 3))))
             written[name] += 1

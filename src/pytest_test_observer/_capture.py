@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from pytest_test_observer._clock import Clock
-from pytest_test_observer._extras import Extras, PhaseTimes, attach
+from pytest_test_observer._extras import Extras, PhaseTimes
 from pytest_test_observer._record import AllureMeta, Event
+from pytest_test_observer._verdict import PHASES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +46,7 @@ class Capture:
         self._keep_events = keep_events
         self._occurrences: dict[pytest.Item, int] = {}
         self._current = Extras(1, 1)
+        self._nodeid = ""
 
     def collected(self, items: list[pytest.Item]) -> None:
         """Learn which items share a node id (``--keep-duplicates``)."""
@@ -58,7 +60,8 @@ class Capture:
         """Start an attempt: called before anything of its setup."""
         attempt = item.stash.get(_attempts, 0) + 1
         item.stash[_attempts] = attempt
-        occurrence = self._occurrences.get(item, 1)
+        occurrence = self._occurrences.get(item, 1) if self._occurrences else 1
+        self._nodeid = item.nodeid
         markers = markers_of(item)
         self._current = Extras(occurrence, attempt, markers=markers)
         self._marks.start(item, occurrence, attempt, markers)
@@ -73,26 +76,40 @@ class Capture:
             events = self._current.events
             events.append(Event(Clock.time_ns(), len(events), name, dict(sorted(payload.items()))))
 
-    def reported(self, item: pytest.Item, call: pytest.CallInfo[Any], report: pytest.TestReport) -> None:
-        """Attach the extras to a report that pytest just made."""
+    def ended(self, item: pytest.Item, call: pytest.CallInfo[Any]) -> None:
+        """Take in how a phase went; subtests come here too, before the call that they belong to."""
         extras = self._current
         when = call.when
         if call.excinfo is not None:
             extras.error_types.setdefault(when, type_name(call.excinfo.type))
-        attach(report, extras)
-        if report.when != when or when not in ("setup", "call", "teardown"):
+        if when not in PHASES:
             return
-        extras.phases[when] = PhaseTimes(report.outcome, report.duration, call.start, call.stop)
+        outcome = "passed" if call.excinfo is None else "failed"
+        extras.phases[when] = PhaseTimes(outcome, call.duration, call.start, call.stop)
         if when == "teardown":
             extras.complete = True
             extras.markers = markers_of(item)
             if self._read_allure:
                 extras.allure = self._read_allure(item)
 
+    def extras_for(self, report: pytest.TestReport) -> Extras | None:
+        """Return what belongs to a report that is about to be logged.
+
+        Reports logged late (pytest-rerunfailures waits for the teardown) carry all of it. Those of tests that ran in
+        a process of their own (pytest-forked) have none: our hooks keep out of there.
+        """
+        return self._current if report.nodeid == self._nodeid else None
+
 
 def markers_of(item: pytest.Item) -> list[str]:
     """Return the names of an item's markers, sorted, each once; Allure's have columns of their own."""
-    return sorted({mark.name for mark in item.iter_markers() if not mark.name.startswith("allure_")})
+    names = set()
+    node: Any = item
+    while node is not None:  # what iter_markers() does, at a third of its cost
+        for mark in node.own_markers:
+            names.add(mark.name)
+        node = node.parent
+    return sorted(name for name in names if not name.startswith("allure_")) if names else []
 
 
 def type_name(type_: type[BaseException]) -> str:

@@ -1,8 +1,8 @@
 """What the process that runs a test adds to pytest's reports of it.
 
-The recorder works where the reports arrive; under pytest-xdist that is another process. ``Extras`` travels as
-one attribute of the report: in process as the object itself, from a worker as bytes, because execnet takes plain
-values only. ``user_properties`` would be simpler, but other reporters print those.
+The recorder works where the reports arrive; under pytest-xdist that is another process. ``Extras`` then travels
+as one attribute of the report, in bytes, because execnet takes plain values only. ``user_properties`` would be
+simpler, but other reporters print those.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ ATTRIBUTE = "_test_observer"
 
 
 class PhaseTimes(msgspec.Struct, array_like=True):
-    """One phase as measured: ``start`` and ``stop`` in seconds since the epoch, ``duration`` in seconds."""
+    """One phase as measured: ``start`` and ``stop`` in seconds since the epoch, ``duration`` in seconds.
+
+    ``outcome`` is what its exception says; it counts where the phase's report is never logged.
+    """
 
     outcome: str
     duration: float
@@ -49,22 +52,14 @@ class Extras(msgspec.Struct, array_like=True):
 _decoder = msgspec.json.Decoder(Extras)
 
 
-def attach(report: pytest.TestReport, extras: Extras) -> None:
-    """Hang ``extras`` on a report, by reference: reports logged after teardown then carry all of it."""
-    setattr(report, ATTRIBUTE, extras)
-
-
-def pack(report: pytest.TestReport) -> None:
-    """Make the extras of a report fit for the wire, on a worker just before xdist sends it."""
-    extras = report.__dict__.get(ATTRIBUTE)
-    if isinstance(extras, Extras):
+def pack(report: pytest.TestReport, extras: Extras | None) -> None:
+    """Hang extras on a report in a form fit for the wire, on a worker just before xdist sends it."""
+    if extras is not None:
         ready = extras if extras.complete else Extras(extras.occurrence, extras.attempt)
         setattr(report, ATTRIBUTE, encode(ready))
 
 
 def take(report: pytest.TestReport) -> Extras | None:
-    """Remove the extras from a report, before any other reporter sees them, and return them."""
-    extras = report.__dict__.pop(ATTRIBUTE, None)
-    if isinstance(extras, bytes):
-        return _decoder.decode(extras)
-    return extras if isinstance(extras, Extras) else None
+    """Remove the extras from a worker's report, before any other reporter sees them, and return them."""
+    packed = report.__dict__.pop(ATTRIBUTE, None)
+    return _decoder.decode(packed) if packed is not None else None

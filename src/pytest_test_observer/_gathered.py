@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from pytest_test_observer._extras import Extras
 
 
+_NOT_FAILED = ("passed", "skipped")
+
+
 class Location(NamedTuple):
     """Where a test stands: ``file`` relative to the rootdir, ``line`` from 1, ``function`` with its class."""
 
@@ -47,7 +50,7 @@ class Gathered:
     def __init__(self) -> None:
         self.phases: dict[str, Phase] = {}
         self.rerun = ""
-        self.location = Location()
+        self.location: tuple[str, int | None, str] | None = None
         self.attributes: dict[str, str] = {}
         self._errors: dict[str, ErrorText] = {}
         self._subtest_errors: list[ErrorText] = []
@@ -58,24 +61,24 @@ class Gathered:
         when: str = report.when
         said: str = report.outcome  # pytest-rerunfailures adds "rerun" to pytest's own three
         measured = extras.phases.get(when) if extras else None
-        outcome = said if said in ("passed", "skipped") else "failed"
-        self.phases[when] = Phase(
-            outcome,
-            report.duration,
-            measured.start if measured else getattr(report, "start", 0.0),
-            measured.stop if measured else getattr(report, "stop", 0.0),
-            xfail=hasattr(report, "wasxfail"),
-        )
-        if said == "rerun":
-            self.rerun = self.rerun or when
-        if outcome == "failed":
-            self._errors[when] = error_text(report)
-        elif outcome == "skipped":
-            self._reasons[when] = reason(report)
-        self.location = location_of(report.location)
+        start = measured.start if measured else getattr(report, "start", 0.0)
+        stop = measured.stop if measured else getattr(report, "stop", 0.0)
+        outcome = said if said in _NOT_FAILED else "failed"
+        self.phases[when] = Phase(outcome, report.duration, start, stop, "wasxfail" in report.__dict__)
+        if said != "passed":
+            self._add_trouble(report, when, said)
+        self.location = report.location
         if report.user_properties:
             pairs = {storable(str(name)): storable(str(value)) for name, value in report.user_properties}
             self.attributes = dict(sorted(pairs.items()))
+
+    def _add_trouble(self, report: pytest.TestReport, when: str, said: str) -> None:
+        if said == "skipped":
+            self._reasons[when] = reason(report)
+            return
+        self._errors[when] = error_text(report)
+        if said == "rerun":
+            self.rerun = self.rerun or when
 
     def add_subtest(self, report: pytest.TestReport) -> None:
         """Take in a report of a subtest: it matters when it failed."""
@@ -84,7 +87,9 @@ class Gathered:
 
     def complete(self, extras: Extras | None) -> None:
         """Fill in phases that ran but whose reports are never logged (older pytest-rerunfailures)."""
-        for when, phase in (extras.phases if extras else {}).items():
+        if extras is None or len(extras.phases) == len(self.phases):
+            return
+        for when, phase in extras.phases.items():
             self.phases.setdefault(when, Phase(phase.outcome, phase.duration, phase.start, phase.stop))
 
     @property
@@ -107,12 +112,12 @@ class Gathered:
     @property
     def started_ns(self) -> int:
         """Start of the first phase, nanoseconds since the epoch; 0 when none is known."""
-        return min((int(phase.start * NS_PER_S) for phase in self.phases.values()), default=0)
+        return int(min([phase.start for phase in self.phases.values()], default=0) * NS_PER_S)
 
     @property
     def ended_ns(self) -> int:
         """End of the last phase, nanoseconds since the epoch."""
-        return max((int(phase.stop * NS_PER_S) for phase in self.phases.values()), default=0)
+        return int(max([phase.stop for phase in self.phases.values()], default=0) * NS_PER_S)
 
     def last_started_phase(self) -> str:
         """Return the phase that must have been running when nothing more was heard."""
@@ -121,4 +126,5 @@ class Gathered:
 
     def duration(self, when: str) -> float:
         """Seconds that a phase took, 0 if it did not run."""
-        return self.phases[when].duration if when in self.phases else 0.0
+        phase = self.phases.get(when)
+        return phase.duration if phase is not None else 0.0

@@ -7,6 +7,7 @@ suite forked, no error of ours reaches the suite, and the first one is reported.
 from __future__ import annotations
 
 import os
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +18,7 @@ from pytest_test_observer._capture import Capture
 from pytest_test_observer._clock import Clock
 from pytest_test_observer._destinations.config import destinations_of
 from pytest_test_observer._extras import pack
-from pytest_test_observer._journal.marks import MarkWriter
+from pytest_test_observer._journal.marks import MASTER_SLOT, MarkWriter
 from pytest_test_observer._journal.writer import JournalError
 from pytest_test_observer._messages import PREFIX, Outcome, summary, warn
 from pytest_test_observer._recorder import MASTER
@@ -53,17 +54,18 @@ def observe_session(config: pytest.Config, settings: Settings) -> None:
     config.pluginmanager.register(hooks, SESSION_NAME)
     config.add_cleanup(hooks.clean_up)
     if not getattr(config.option, "tx", None):
-        marks = MarkWriter(run.sidecar, MASTER)
-        _capture(config, marks, keep_events=settings.custom_events, selection=run.selection)
+        marks = MarkWriter(run.marks, MASTER_SLOT, MASTER)
+        here = _capture(config, marks, keep_events=settings.custom_events, selection=run.selection)
+        run.recorder.tests_run_here(here.capture.extras_for)
 
 
 def observe_worker(config: pytest.Config, worker_input: dict[str, Any]) -> None:
     """Observe the tests that an xdist worker runs; the controller records them."""
     given = worker_input[WORKER_KEY]
     selection = Selection()
-    marks = MarkWriter(given["sidecar"], worker_input["workerid"], grouped=given["grouped"])
+    marks = MarkWriter(given["marks"], given["slot"], worker_input["workerid"], grouped=given["grouped"])
     hooks = _capture(config, marks, keep_events=given["events"], selection=selection)
-    config.pluginmanager.register(WorkerHooks(config, hooks.guard, selection), SESSION_NAME)
+    config.pluginmanager.register(WorkerHooks(config, hooks, selection), SESSION_NAME)
 
 
 def _capture(
@@ -116,13 +118,13 @@ class CaptureHooks:
 
     def __init__(self, config: pytest.Config, capture: Capture, selection: Selection) -> None:
         self.guard = Guard(config)
-        self._capture = capture
+        self.capture = capture
         self._selection = selection
         self._found = 0
 
     def add_event(self, name: str, payload: dict[str, str]) -> None:
         """Keep a custom event of the running test."""
-        self.guard(self._capture.add_event, name, payload)
+        self.guard(self.capture.add_event, name, payload)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -137,46 +139,43 @@ class CaptureHooks:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """See pytest_collection_finish."""
         self._selection.settle(self._found, len(session.items))
-        self.guard(self._capture.collected, session.items)
+        self.guard(self.capture.collected, session.items)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """See pytest_runtest_setup: an attempt begins."""
-        self.guard(self._capture.begin, item)
+        self.guard(self.capture.begin, item)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_call(self) -> None:
         """See pytest_runtest_call."""
-        self.guard(self._capture.enter, "call")
+        self.guard(self.capture.enter, "call")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_teardown(self) -> None:
         """See pytest_runtest_teardown."""
-        self.guard(self._capture.enter, "teardown")
+        self.guard(self.capture.enter, "teardown")
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_makereport(
-        self, item: pytest.Item, call: pytest.CallInfo[Any]
-    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """See pytest_runtest_makereport: the report as all other plugins left it gets what it lacks."""
-        report = yield
-        self.guard(self._capture.reported, item, call, report)
-        return report
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[Any]) -> None:
+        """See pytest_runtest_makereport: what a report will lack is known now; others make the report."""
+        self.guard(self.capture.ended, item, call)
 
 
 class WorkerHooks:
     """Hooks of an xdist worker: what it knows goes to the controller."""
 
-    def __init__(self, config: pytest.Config, guard: Guard, selection: Selection) -> None:
+    def __init__(self, config: pytest.Config, hooks: CaptureHooks, selection: Selection) -> None:
         self._config = config
-        self._guard = guard
+        self._guard = hooks.guard
+        self._capture = hooks.capture
         self._selection = selection
         self._guard(self._selection.asked_for_part, config)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """See pytest_runtest_logreport: called before xdist sends the report."""
-        self._guard(pack, report)
+        self._guard(lambda: pack(report, self._capture.extras_for(report)))
 
     def pytest_sessionfinish(self) -> None:
         """See pytest_sessionfinish: the worker's last word."""
@@ -199,6 +198,7 @@ class SessionHooks:
         self._printed = False
         self._worker_error = ""
         self._alive: set[str] = set()
+        self._slots = count(MASTER_SLOT + 1)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
@@ -228,7 +228,8 @@ class SessionHooks:
     def pytest_configure_node(self, node: Any) -> None:  # noqa: ANN401 - xdist has no public type for it
         """See xdist's pytest_configure_node: what a worker has to know."""
         node.workerinput[WORKER_KEY] = {
-            "sidecar": self._run.sidecar,
+            "marks": self._run.marks,
+            "slot": next(self._slots),
             "events": self._settings.custom_events,
             "grouped": self._run.recorder.grouped,
         }

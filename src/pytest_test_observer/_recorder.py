@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
 from pytest_test_observer._clock import Clock
 from pytest_test_observer._errors import ErrorText, error_text, type_and_message
 from pytest_test_observer._extras import Extras, take
@@ -30,7 +32,7 @@ MASTER = "master"
 CRASHED = "crashed"
 
 
-class Key(NamedTuple):
+class Key(msgspec.Struct, frozen=True):
     """What tells one attempt from another while its reports arrive; ``attempt`` counts within ``worker``."""
 
     nodeid: str
@@ -123,7 +125,7 @@ class Naming:
         return self.record(running.key, decide(Attempt({}, crashed=running.phase)), gathered, facts)
 
 
-class Facts(NamedTuple):
+class Facts(msgspec.Struct, frozen=True):
     """What a record takes from elsewhere than the phases of its attempt."""
 
     start_ns: int
@@ -133,6 +135,17 @@ class Facts(NamedTuple):
     markers: list[str]
     error_type: str = ""
     extras: Extras | None = None
+
+
+class _Latest:
+    """The attempt of the report that came last; without ``key`` it needs no more reports."""
+
+    __slots__ = ("extras", "gathered", "key")
+
+    def __init__(self, extras: Extras | None = None) -> None:
+        self.extras = extras
+        self.key: Key | None = None
+        self.gathered: Gathered | None = None
 
 
 class Recorder:
@@ -154,15 +167,38 @@ class Recorder:
         self._sink = sink
         self._errors = errors
         self._running = running
+        self._extras_of: Callable[[pytest.TestReport], Extras | None] = take
+        self._worker_of: Callable[[pytest.TestReport], str] = worker_of
         self.grouped = False
+        self._latest = _Latest()
         self._open: dict[Key, Gathered] = {}
         self._ended: dict[str, Key] = {}
         self._uncollected: set[str] = set()
 
+    def tests_run_here(self, extras_of: Callable[[pytest.TestReport], Extras | None]) -> None:
+        """Expect no worker: the tests run in this process, where ``extras_of`` knows what reports lack."""
+        self._extras_of = extras_of
+        self._worker_of = lambda _report: MASTER
+
     def on_report(self, report: pytest.TestReport) -> None:
         """Take in one report; the attempt's record leaves when this was its last."""
-        worker = worker_of(report)
-        extras = take(report)
+        extras = self._extras_of(report)
+        if extras is None or extras is not self._latest.extras:
+            self._look_up(report, extras)
+        key, gathered = self._latest.key, self._latest.gathered
+        if key is None or gathered is None:
+            return
+        if "context" in report.__dict__:
+            gathered.add_subtest(report)
+            return
+        gathered.add(report, extras)
+        if report.when == "teardown" or (gathered.rerun and (extras is None or extras.complete)):
+            self._end(key, extras)
+
+    def _look_up(self, report: pytest.TestReport, extras: Extras | None) -> None:
+        """Find the attempt that a report belongs to; the reports of a process mostly come one after another."""
+        self._latest = latest = _Latest(extras)
+        worker = self._worker_of(report)
         nodeid = ungrouped(report.nodeid) if self.grouped else report.nodeid
         if report.when not in PHASES:
             if not _was_interrupted(report):
@@ -171,15 +207,8 @@ class Recorder:
         key = _key(report, nodeid, worker, extras)
         if key == self._ended.get(worker):
             return  # the teardown of an attempt that its rerun report has ended already
-        gathered = self._open.get(key)
-        if gathered is None:
-            gathered = self._open[key] = Gathered()
-        if hasattr(report, "context"):
-            gathered.add_subtest(report)
-            return
-        gathered.add(report, extras)
-        if report.when == "teardown" or (gathered.rerun and (extras is None or extras.complete)):
-            self._end(key, extras)
+        latest.key = key
+        latest.gathered = self._open.setdefault(key, Gathered())
 
     def on_collection_error(self, report: pytest.CollectReport, started_ns: int) -> None:
         """Record what could not be collected; under xdist every worker reports it, one is enough."""
@@ -204,7 +233,7 @@ class Recorder:
         running = self._running(worker)
         if running is None or running.key.nodeid != storable(nodeid):
             running = self._deduce(report, nodeid, worker)
-        self._ended[worker] = key = running.key._replace(nodeid=nodeid)
+        self._ended[worker] = key = msgspec.structs.replace(running.key, nodeid=nodeid)
         gathered = self._open.pop(key, None)
         self._sink(self.naming.crashed(running, self._allowed(error_text(report)), Clock.time_ns(), gathered))
 
@@ -213,21 +242,23 @@ class Recorder:
         now = Clock.time_ns()
         for key, gathered in self._open.items():
             if key.nodeid == nodeid and key.worker == worker:
+                started_ns = gathered.started_ns or now
                 return Running(
-                    key, gathered.last_started_phase(), gathered.started_ns or now, gathered.location
+                    key, gathered.last_started_phase(), started_ns, location_of(gathered.location)
                 )
         return Running(Key(nodeid, worker), "setup", now, location_of(report.location))
 
     def _end(self, key: Key, extras: Extras | None) -> None:
         gathered = self._open.pop(key)
         self._ended[key.worker] = key
+        self._latest = _Latest(extras)
         gathered.complete(extras)
         verdict = decide(gathered.attempt)
         error_type = _error_type(verdict, extras)
         facts = Facts(
             start_ns=gathered.started_ns,
             end_ns=gathered.ended_ns,
-            location=gathered.location,
+            location=location_of(gathered.location),
             markers=extras.markers if extras else [],
             error=self._allowed(gathered.error(verdict, error_type)),
             error_type=error_type,

@@ -12,7 +12,7 @@ from pytest_test_observer import __version__
 from pytest_test_observer._clock import Clock
 from pytest_test_observer._context import begin as begin_context
 from pytest_test_observer._ids import Ids, new_session_id, parse_traceparent
-from pytest_test_observer._journal.marks import read_marks
+from pytest_test_observer._journal.marks import create_marks, read_marks
 from pytest_test_observer._journal.sidecar import Begin, Collected, Run
 from pytest_test_observer._journal.writer import JournalWriter
 from pytest_test_observer._messages import Outcome, replay_command
@@ -44,6 +44,7 @@ class ObservedRun:
         self._started_ns = Clock.time_ns()
         run_id = os.environ.get("PYTEST_OBSERVER_RUN_ID") or str(uuid.UUID(bytes=os.urandom(16), version=4))
         self._journal = JournalWriter.create(os.environ, run_id)
+        create_marks(self.marks)
         self._pending_context = begin_context(
             os.environ, rootdir, run_id=run_id, variant=settings.observer_variant
         )
@@ -54,16 +55,16 @@ class ObservedRun:
             Naming(ids, per_worker=per_worker),
             self._journal.append,
             errors=settings.observer_errors,
-            running=lambda worker: read_marks(self.sidecar).get(worker),
+            running=lambda worker: read_marks(self.marks).get(worker),
         )
         self._ids = ids
         self._delivery = Delivery(self._journal.files, destinations)
         self._outcome: Outcome | None = None
 
     @property
-    def sidecar(self) -> str:
-        """Path of the sidecar, where workers mark down what runs."""
-        return self._journal.files.meta
+    def marks(self) -> str:
+        """Path of the file in which processes mark down what they run."""
+        return self._journal.files.running
 
     def start(self) -> None:
         """Start the helper; collection goes on beside it."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PHASES = ("setup", "call", "teardown")
 
 
-class Phase(NamedTuple):
+class Phase(msgspec.Struct, frozen=True):
     """What pytest reported of a phase: times in seconds since the epoch, ``outcome`` as its report says."""
 
     outcome: str
@@ -28,7 +30,7 @@ class Verdict(NamedTuple):
     when_phase: str
 
 
-class Attempt(NamedTuple):
+class Attempt(msgspec.Struct, frozen=True):
     """What the verdict depends on.
 
     ``rerun`` names the phase whose failure makes pytest-rerunfailures repeat the test; ``crashed`` the last

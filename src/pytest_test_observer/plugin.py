@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 RecordEvent = Callable[[str, dict[str, str]], None]
 
-CAPTURE = pytest.StashKey["CaptureHooks"]()
+CAPTURE: pytest.StashKey[CaptureHooks] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

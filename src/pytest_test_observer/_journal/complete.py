@@ -73,7 +73,7 @@ def _ids(begin: Begin, collected: Collected | None) -> Ids:
 
 def _running(files: JournalFiles, naming: Naming, *, per_worker: bool) -> list[Running]:
     """Count the rows that are there, and return the marked attempts that have none."""
-    marks = read_marks(files.meta)
+    marks = read_marks(files.running)
     marked = {running.key.nodeid for running in marks.values()}
     finished = Counter[tuple[str, str]]()
     late = Counter[tuple[str, str]]()

@@ -45,6 +45,11 @@ class JournalFiles(NamedTuple):
         return self._path(META_SUFFIX)
 
     @property
+    def running(self) -> str:
+        """Marks of what is running, see ``marks``."""
+        return self._path(".running")
+
+    @property
     def lock(self) -> str:
         """Held while somebody writes or sends."""
         return self._path(".lock")

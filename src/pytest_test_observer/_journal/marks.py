@@ -1,74 +1,130 @@
-"""Marks of what is running: written where tests run, read when a process has died."""
+"""Marks of what is running: kept where tests run, read when a process has died.
+
+A mark must survive a kill -9 and is set three times a test. It is therefore a store to a page of a file that is
+mapped into memory: a tenth of what an append costs, no descriptor that a test could close, no room that grows with
+the tests. Each process has a slot of the file to itself.
+"""
 
 from __future__ import annotations
 
+import mmap
+import os
+from contextlib import suppress
+from struct import Struct
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from pytest_test_observer._clock import Clock
 from pytest_test_observer._gathered import location_of, ungrouped
-from pytest_test_observer._journal.append import Appender
-from pytest_test_observer._journal.sidecar import Enter, Start, Tail, encode_line
 from pytest_test_observer._recorder import Key, Running
 from pytest_test_observer._rows import encode
+from pytest_test_observer._verdict import PHASES
 
 if TYPE_CHECKING:
     import pytest
 
+MASTER_SLOT = 0
+
+# Mapped pieces of a file begin at multiples of the granularity: 4 KiB on Linux, 16 or 64 elsewhere.
+_SLOT = max(8192, mmap.ALLOCATIONGRANULARITY)
+# Length of the text that follows, 0 for none; index of the phase.
+_HEAD = Struct("<IB")
+_PHASE_AT = 4
+_ROOM = _SLOT - _HEAD.size
+_PHASE_INDEX = {when: index for index, when in enumerate(PHASES)}
+
+
+class Start(msgspec.Struct, array_like=True):
+    """The attempt that a slot's process began last; ``location`` is pytest's (file, line from 0, domain)."""
+
+    worker: str
+    nodeid: str
+    occurrence: int
+    attempt: int
+    time_ns: int
+    location: tuple[str, int | None, str]
+    markers: list[str]
+
+
+_decode = msgspec.json.Decoder(Start).decode
+
 
 class MarkWriter:
-    """Marks down the running test of one process in the run's sidecar.
+    """Marks down the running test of one process, in ``slot`` of the file at ``path``.
 
-    Marks only sharpen what is said of a death, so the first error silences them; ``grouped`` is
+    Marks only sharpen what is said of a death, so where none can be kept the run goes on without. ``grouped`` is
     ``--dist loadgroup``.
     """
 
-    def __init__(self, path: str, worker: str, *, grouped: bool = False) -> None:
+    def __init__(self, path: str, slot: int, worker: str, *, grouped: bool = False) -> None:
         self._worker = worker
         self._grouped = grouped
-        self._phases = {when: encode_line(Enter(worker, when)) for when in ("call", "teardown")}
-        self._file: Appender | None
-        try:
-            self._file = Appender(path)
-        except OSError:  # a worker on another machine
-            self._file = None
+        self._page = _mapped(path, slot)
 
     def start(self, item: pytest.Item, occurrence: int, attempt: int, markers: list[str]) -> None:
         """An attempt begins."""
-        if self._file is None:
+        if self._page is not None:
+            nodeid = ungrouped(item.nodeid) if self._grouped else item.nodeid
+            self.put(Start(self._worker, nodeid, occurrence, attempt, Clock.time_ns(), item.location, markers))
+
+    def put(self, start: Start) -> None:
+        """Set the mark of an attempt that begins."""
+        page = self._page
+        if page is None:
             return
-        location = item.location
-        nodeid = ungrouped(item.nodeid) if self._grouped else item.nodeid
-        line = Start(self._worker, nodeid, occurrence, attempt, Clock.time_ns(), location, markers)
-        self._write(encode(line) + b"\n")
+        text = encode(start)
+        if len(text) > _ROOM:
+            text = b""  # a node id of kilobytes: its death is told from its reports alone
+        _HEAD.pack_into(page, 0, 0, 0)  # the head of the last mark must not stand before the text of this one
+        page[_HEAD.size : _HEAD.size + len(text)] = text
+        _HEAD.pack_into(page, 0, len(text), 0)
 
     def phase(self, when: str) -> None:
         """The attempt enters its call or its teardown."""
-        self._write(self._phases[when])
+        if self._page is not None:
+            self._page[_PHASE_AT] = _PHASE_INDEX[when]
 
-    def close(self) -> None:
-        """Stop writing."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
 
-    def _write(self, line: bytes) -> None:
-        if self._file is None:
-            return
-        try:
-            self._file.write(line)
-        except OSError:
-            self._file = None
+def create_marks(path: str) -> None:
+    """Make the file that the marks of a run's processes stand in; without it there are none."""
+    with suppress(OSError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def read_marks(path: str) -> dict[str, Running]:
-    """Return the last mark of each worker: what it ran, or had finished, when it wrote for the last time."""
-    running: dict[str, Running] = {}
-    for line in Tail(path).lines(marks=True):
-        if isinstance(line, Start):
-            key = Key(line.nodeid, line.worker, line.occurrence, line.attempt)
-            running[line.worker] = Running(
-                key, "setup", line.time_ns, location_of(line.location), tuple(line.markers)
-            )
-        elif isinstance(line, Enter) and line.worker in running:
-            running[line.worker] = running[line.worker]._replace(phase=line.phase)
-    return running
+    """Return the last mark of each worker: what it ran, or had finished, when it set a mark for the last time."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError:
+        return {}
+    slots = (data[start : start + _SLOT] for start in range(0, len(data), _SLOT))
+    return {mark.key.worker: mark for mark in map(_read, slots) if mark is not None}
+
+
+def _read(slot: bytes) -> Running | None:
+    if len(slot) < _HEAD.size:
+        return None
+    length, phase = _HEAD.unpack_from(slot)
+    try:
+        start = _decode(slot[_HEAD.size : _HEAD.size + length])
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None  # empty, or its process died while writing it
+    key = Key(start.nodeid, start.worker, start.occurrence, start.attempt)
+    return Running(key, PHASES[phase], start.time_ns, location_of(start.location), tuple(start.markers))
+
+
+def _mapped(path: str, slot: int) -> mmap.mmap | None:
+    """Map a slot. Its room on the disk is taken first: a store to a page that the disk cannot hold would kill us."""
+    try:
+        fd = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+    except OSError:  # a worker on another machine
+        return None
+    try:
+        os.pwrite(fd, bytes(_SLOT), slot * _SLOT)
+        return mmap.mmap(fd, _SLOT, offset=slot * _SLOT)
+    except (OSError, ValueError, AttributeError):
+        return None
+    finally:
+        os.close(fd)

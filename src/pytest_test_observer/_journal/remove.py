@@ -13,6 +13,6 @@ if TYPE_CHECKING:
 def remove(files: JournalFiles) -> None:
     """Delete a run's files, last the sidecar: it tells the rows apart, and it reserves the names."""
     rewritten = (files.rewritten("results"), files.rewritten("events"))
-    for path in (files.results, files.events, *rewritten, files.log, files.lock, files.meta):
+    for path in (files.results, files.events, *rewritten, files.running, files.log, files.lock, files.meta):
         with suppress(FileNotFoundError):
             os.unlink(path)

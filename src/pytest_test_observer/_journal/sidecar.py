@@ -45,25 +45,6 @@ class Collected(msgspec.Struct, frozen=True, tag_field="kind", tag="collected"):
     partial: bool = False
 
 
-class Start(msgspec.Struct, frozen=True, tag_field="kind", tag="start"):
-    """An attempt begins, in ``worker``; ``location`` is pytest's (file, line from 0, domain)."""
-
-    worker: str
-    nodeid: str
-    occurrence: int
-    attempt: int
-    time_ns: int
-    location: tuple[str, int | None, str]
-    markers: list[str]
-
-
-class Enter(msgspec.Struct, frozen=True, tag_field="kind", tag="enter"):
-    """The attempt that runs in ``worker`` enters ``phase``."""
-
-    worker: str
-    phase: str
-
-
 class Sealed(msgspec.Struct, frozen=True, tag_field="kind", tag="sealed"):
     """A batch: the next ``size`` bytes of ``table`` that no earlier batch holds, with their digest."""
 
@@ -93,13 +74,12 @@ class Run(msgspec.Struct, frozen=True, tag_field="kind", tag="run"):
     row: msgspec.Raw
 
 
-Line = Union[Begin, Collected, Start, Enter, Sealed, Taken, SetAside, Run]  # noqa: UP007 - msgspec reads it at run time
+Line = Union[Begin, Collected, Sealed, Taken, SetAside, Run]  # noqa: UP007 - msgspec reads it at run time
 
 _decoder = msgspec.json.Decoder(Line)
 _encode = msgspec.json.Encoder().encode
 # No string inside a line can hold these bytes: its quotes are escaped.
 _HEAD = b'{"kind":"'
-_MARKS = (_HEAD + b"start", _HEAD + b"enter")
 
 
 def encode_line(line: Line) -> bytes:
@@ -119,8 +99,8 @@ class Tail:
         self._path = path
         self._offset = 0
 
-    def lines(self, *, marks: bool = False) -> Iterator[Line]:
-        """Yield new lines. ``marks`` includes what was running: most lines, of use only after a death."""
+    def lines(self) -> Iterator[Line]:
+        """Yield new lines."""
         try:
             file = open(self._path, "rb")  # noqa: SIM115 - apart, to tell its errors from those of reading
         except FileNotFoundError:
@@ -132,8 +112,6 @@ class Tail:
                     return
                 self._offset += len(raw)
                 line = raw[max(0, raw.rfind(_HEAD)) :]
-                if not marks and line.startswith(_MARKS):
-                    continue
                 try:
                     yield _decoder.decode(line)
                 except (msgspec.MsgspecError, UnicodeDecodeError):
