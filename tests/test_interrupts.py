@@ -69,9 +69,7 @@ def _interrupted(observed: Observed, *arguments: str) -> Finished:
 
 
 def _wait_for_test(observed: Observed, process: subprocess.Popen[str]) -> None:
-    wait_until(
-        lambda: (observed.bench.suite / "ready").exists() or process.poll() is not None, "the slow test"
-    )
+    wait_until(lambda: (observed.bench.suite / "ready").exists() or process.poll() is not None, "the slow test")
 
 
 @pytest.mark.parametrize("phase", ["setup", "call", "teardown"])
@@ -101,8 +99,7 @@ def test_a_second_ctrl_c_does_not_make_the_run_a_success(observed: Observed, fla
     assert (done.session["status"], done.session["not_run"]) == ("aborted", 1)
 
 
-@pytest.mark.parametrize("code", ["", ", returncode=0"], ids=["default", "zero"])
-@pytest.mark.parametrize("phase", ["setup", "call"])
+@pytest.mark.parametrize(("phase", "code"), [("setup", ""), ("call", ", returncode=0")], ids=["setup", "zero"])
 def test_pytest_exit_aborts_the_run_whatever_code_it_gives(observed: Observed, phase: str, code: str) -> None:
     observed.bench.write(test_a=LEAVING.format(code=code))
     done = finished(observed, observed.run("-k", f"before or {phase} or after"))

@@ -52,6 +52,16 @@ SUITE = """
             with self.subTest(i=1): self.fail("no")
 """
 
+# A reporter that writes down all that it is given, as those that make JSON do.
+PRYING = """
+    import os, pathlib
+
+    def pytest_runtest_logreport(report):
+        if "PYTEST_XDIST_WORKER" not in os.environ:
+            with (pathlib.Path(__file__).parent / "attributes").open("a") as file:
+                file.write(f"{sorted(vars(report))}\\n")
+"""
+
 STRICT = """
     import pytest, unittest
 
@@ -76,13 +86,16 @@ class Reports(NamedTuple):
     run: Run
     junit: str
     counts: list[str]
+    attributes: str
 
 
 def _reports(bench: Workbench, run: Run, junit: Path) -> Reports:
     end = _PRINTED.sub("", run.stdout).partition("short test summary info")[2]
-    return Reports(
-        run, _CHANGING.sub("", junit.read_text()), sorted(line.strip() for line in end.splitlines())
-    )
+    counts = sorted(line.strip() for line in end.splitlines())
+    attributes = bench.suite / "attributes"
+    seen = attributes.read_text() if attributes.exists() else ""
+    attributes.unlink(missing_ok=True)
+    return Reports(run, _CHANGING.sub("", junit.read_text()), counts, seen)
 
 
 @pytest.fixture(scope="module", params=[(), ("-n2",)], ids=["serial", "xdist"])
@@ -92,7 +105,7 @@ def both(
     """The same suite with the plugin and without it."""
     with observed_in(tmp_path_factory.mktemp("junit"), clickhouse_server) as observed:
         bench = observed.bench
-        bench.write(test_suite=SUITE, test_broken="import no_such_module\n")
+        bench.write(test_suite=SUITE, conftest=PRYING, test_broken="import no_such_module\n")
         flags = ("-ra", "--junitxml=junit.xml", "--continue-on-collection-errors", *request.param)
         with_us = _reports(bench, observed.run("--custom-events=true", *flags), bench.suite / "junit.xml")
         without = _reports(bench, bench.run(*flags), bench.suite / "junit.xml")
@@ -110,6 +123,12 @@ def test_the_junit_file_is_the_same(both: tuple[Reports, Reports]) -> None:
     assert _cases(with_us.junit) == _cases(without.junit)
 
 
+def test_other_reporters_see_nothing_of_ours(both: tuple[Reports, Reports]) -> None:
+    with_us, without = both
+    assert "outcome" in without.attributes
+    assert set(with_us.attributes.splitlines()) == set(without.attributes.splitlines())
+
+
 def test_the_terminal_counts_the_same(both: tuple[Reports, Reports]) -> None:
     with_us, without = both
     assert any("1 rerun" in line for line in without.counts)
@@ -123,8 +142,9 @@ def test_the_exit_code_is_the_same(both: tuple[Reports, Reports]) -> None:
     assert without.run.summary == ""
 
 
-@pytest.mark.parametrize("parallel", [(), ("-n2",)], ids=["serial", "xdist"])
-@pytest.mark.parametrize("where", ["flag", "ini"])
+@pytest.mark.parametrize(
+    ("where", "parallel"), [("flag", ()), ("ini", ()), ("ini", ("-n2",))], ids=["flag", "ini", "ini-xdist"]
+)
 def test_nothing_changes_where_warnings_are_errors(
     tmp_path: Path, clickhouse_server: ClickHouse, parallel: tuple[str, ...], where: str
 ) -> None:

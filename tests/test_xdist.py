@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MODES = ["load", "loadscope", "loadfile", "loadgroup", "worksteal"]
 COUNTED = ("collected", "passed", "broken", "flaky", "reruns", "not_run")
-STOPS = [("-x",), ("--maxfail=2",), ("-x", "-n2"), ("--maxfail=2", "-n2")]
+STOPS = [("-x",), ("--maxfail=2", "-n2")]
 
 TWO_FILES = {
     "test_a": """
@@ -93,9 +93,7 @@ def test_every_mode_gives_one_row_a_test(mode: str, tmp_path: Path, clickhouse_s
         observed.bench.write(**TWO_FILES)
         done = finished(observed, observed.run("-n2", f"--dist={mode}"))
         session = done.session
-    expected = {
-        name: [PASSED] for name in ("test_good", "test_other", *(f"test_number[{n}]" for n in range(5)))
-    }
+    expected = {name: [PASSED] for name in ("test_good", "test_other", *(f"test_number[{n}]" for n in range(5)))}
     assert done.verdicts == {  # loadgroup adds the group to node ids: pytest finds no test by that name
         **expected,
         "test_bad": [FAILED],
@@ -171,9 +169,7 @@ def test_a_crashed_test_starts_when_it_started_and_ends_when_its_death_was_notic
 
 def test_a_run_counts_its_tests_by_their_last_attempt(killed: Finished) -> None:
     session = killed.session
-    counted = {
-        name: session[name] for name in ("collected", "passed", "broken", "flaky", "reruns", "not_run")
-    }
+    counted = {name: session[name] for name in ("collected", "passed", "broken", "flaky", "reruns", "not_run")}
     assert counted == {"collected": 5, "passed": 5, "broken": 0, "flaky": 4, "reruns": 5, "not_run": 0}
 
 
@@ -198,9 +194,7 @@ def test_a_killer_is_repeated_until_workers_run_out_and_the_rest_is_not_run(
     assert (done.session["not_run"], done.session["partial"], done.session["broken"]) == (2, True, 1)
 
 
-@pytest.mark.parametrize(
-    "flags", [("-x",), ("--maxfail=2",), ("-x", "-n2"), ("--maxfail=2", "-n2")], ids=" ".join
-)
+@pytest.mark.parametrize("flags", [("-x",), ("--maxfail=2",), ("-x", "-n2"), ("--maxfail=2", "-n2")], ids=" ".join)
 def test_what_an_early_stop_leaves_out_is_counted(observed: Observed, flags: tuple[str, ...]) -> None:
     observed.bench.write(test_a=STOPPING)
     done = finished(observed, observed.run(*flags))
