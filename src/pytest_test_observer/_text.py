@@ -22,7 +22,9 @@ def storable_deep(value: Any) -> Any:  # noqa: ANN401 - walks plain data of any 
     if isinstance(value, str):
         return storable(value)
     if isinstance(value, dict):
-        return {storable_deep(key): storable_deep(item) for key, item in value.items()}
+        made = {storable_deep(key): storable_deep(item) for key, item in value.items()}
+        # maps are in the order of their keys, and what a key became may stand elsewhere
+        return made if made.keys() == value.keys() else dict(sorted(made.items()))
     if isinstance(value, (list, tuple)):
         return [storable_deep(item) for item in value]
     return value
