@@ -14,7 +14,8 @@ from click.testing import CliRunner
 
 from pytest_test_observer._cli import main
 from pytest_test_observer._ids import Ids
-from pytest_test_observer._journal.sidecar import Begin, Collected, Process, Run, Start
+from pytest_test_observer._journal.marks import MASTER_SLOT, MarkWriter, Start, create_marks
+from pytest_test_observer._journal.sidecar import Begin, Collected, Process, Run
 from pytest_test_observer._journal.writer import JournalWriter
 from pytest_test_observer._process import this_process
 from pytest_test_observer._record import Context, Event, RunRecord, TestRecord
@@ -141,7 +142,9 @@ class Replayer:
             journal.append(record(ids, number, events))
         if running:
             nodeid = f"test_a.py::{running}"
-            journal.note(Start("master", nodeid, 1, 1, START_NS, ("test_a.py", 0, running), []))
+            create_marks(journal.files.running)
+            marks = MarkWriter(journal.files.running, MASTER_SLOT, "master")
+            marks.put(Start("master", nodeid, 1, 1, START_NS, ("test_a.py", 0, running), []))
         if ended:
             journal.note(Run(msgspec.Raw(journal.run_row(run_record(ids, tests)))))
         journal.close()

@@ -145,9 +145,7 @@ def test_only_the_rows_that_are_absent_are_sent(kept: Replayer) -> None:
     assert kept.counts() == (9, 9, 1)
 
 
-def test_a_batch_goes_under_the_token_it_was_sealed_with(
-    kept: Replayer, controllable_clickhouse: ClickHouse
-) -> None:
+def test_a_batch_goes_under_the_token_it_was_sealed_with(kept: Replayer, controllable_clickhouse: ClickHouse) -> None:
     files = kept.keep_run(3)
     controllable_clickhouse.fail(503, 3, keyword="INSERT")
     assert kept.replay().code == 1
@@ -161,9 +159,7 @@ def test_a_batch_goes_under_the_token_it_was_sealed_with(
     assert kept.counts() == (3, 0, 1)
 
 
-def test_a_batch_whose_answer_was_lost_is_not_sent_again(
-    kept: Replayer, controllable_clickhouse: ClickHouse
-) -> None:
+def test_a_batch_whose_answer_was_lost_is_not_sent_again(kept: Replayer, controllable_clickhouse: ClickHouse) -> None:
     kept.keep_run(3)
     controllable_clickhouse.fail(503, 1, keyword="INSERT", after=True)
     done = kept.replay()
@@ -185,9 +181,7 @@ def test_without_the_right_to_select_all_is_sent_and_that_is_said_once(
     assert "recognised only among the server's most recent inserts" in done.output
 
 
-def test_nothing_is_sent_while_the_table_cannot_be_asked(
-    kept: Replayer, controllable_clickhouse: ClickHouse
-) -> None:
+def test_nothing_is_sent_while_the_table_cannot_be_asked(kept: Replayer, controllable_clickhouse: ClickHouse) -> None:
     kept.keep_run(3)
     kept.replay("--keep")
     controllable_clickhouse.fail(503, 100, keyword="SELECT")
@@ -213,9 +207,7 @@ def test_a_server_that_is_down_leaves_the_files_as_they_are(kept: Replayer) -> N
     assert digests(kept.buffers) == before
 
 
-def test_a_wrong_password_is_one_line_without_the_password(
-    kept: Replayer, controllable_clickhouse: ClickHouse
-) -> None:
+def test_a_wrong_password_is_one_line_without_the_password(kept: Replayer, controllable_clickhouse: ClickHouse) -> None:
     kept.keep_run(3)
     done = kept.replay(env={"PYTEST_OBSERVER_CH_PASSWORD": "not-the-secret"})
     assert done.code == 1
@@ -224,9 +216,7 @@ def test_a_wrong_password_is_one_line_without_the_password(
     assert "not-the-secret" not in done.output
 
 
-def test_after_a_partial_success_only_what_is_left_is_kept(
-    kept: Replayer, controllable_clickhouse: ClickHouse
-) -> None:
+def test_after_a_partial_success_only_what_is_left_is_kept(kept: Replayer, controllable_clickhouse: ClickHouse) -> None:
     files = kept.keep_run(3, events=1)
     kept.replay("--keep")
     kept.server.execute("TRUNCATE TABLE pytest_results", database=kept.database)
@@ -243,17 +233,38 @@ def test_after_a_partial_success_only_what_is_left_is_kept(
     assert kept.left() == []
 
 
+def test_after_three_files_that_could_not_be_sent_the_others_need_not_wait(
+    kept: Replayer, controllable_clickhouse: ClickHouse
+) -> None:
+    for number in range(5):
+        kept.keep_run(1, run_id=f"run-{number}")
+    controllable_clickhouse.fail(503, 100, keyword="INSERT")
+    done = kept.replay()
+    assert done.code == 1
+    assert [line.partition(": ")[2][:19] for line in done.lines[:5]] == ["not sent: the servic"[:19]] * 3 + [
+        "not sent: not tried"
+    ] * 2
+    assert done.lines[-1] == f"Nothing sent to {kept.server.url}; 5 of 5 files not sent completely."
+    inserts = [True for request in controllable_clickhouse.requests() if "INSERT" in request["statement"]]
+    assert len(inserts) == 5  # three tries for the first, one for each of the next two
+    controllable_clickhouse.reset()
+    assert kept.replay().code == 0
+    assert kept.counts() == (5, 0, 5)
+
+
 # ---------------------------------------------------------------------- who else is at the files
 
 
 def test_a_run_that_is_still_writing_is_left_alone_and_said(kept: Replayer) -> None:
     journal = open_journal(kept.env)
-    done = kept.run()
+    kept.keep_run(3, run_id="over")
     seen = kept.run("--dry-run")
+    done = kept.run()
     journal.close()
     assert (done.code, seen.code) == (1, 0)
-    assert "run.jsonl: not sent: a run is writing to it" in done.lines[0]
-    assert "live: a run is writing to it" in seen.lines[0]
+    assert "run.jsonl: not sent: a run is writing to it" in done.lines[1]
+    assert "live: a run is writing to it" in seen.lines[1]
+    assert kept.counts() == (3, 0, 1)
 
 
 def test_a_run_whose_lock_the_suite_has_closed_is_left_alone_while_its_pytest_lives(kept: Replayer) -> None:

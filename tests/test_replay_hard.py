@@ -84,9 +84,7 @@ def test_of_two_replays_at_once_the_second_leaves_the_files_to_the_first(
     controllable_clickhouse.reset()
     output, _ = first.communicate(timeout=PATIENCE)
     assert second.code == 1
-    assert (
-        "not sent: another process is sending it" in second.lines[0] or "a run is writing" in second.lines[0]
-    )
+    assert "not sent: another process is sending it" in second.lines[0] or "a run is writing" in second.lines[0]
     assert first.returncode == 0, output
     assert kept.counts() == (3, 0, 1)
 
@@ -167,9 +165,7 @@ def test_what_a_killed_run_left_is_replayed_with_the_test_it_was_at(kept: Replay
         "def test_killer():\n    os.kill(os.getpid(), signal.SIGKILL)\n"
         "def test_never():\n    pass\n"
     )
-    env = {
-        name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "CI", "GITHUB_"))
-    }
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "CI", "GITHUB_"))}
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--custom-events=true"]
     run = subprocess.run(
         [*command, "--ch-url=http://127.0.0.1:1"],

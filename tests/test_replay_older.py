@@ -14,6 +14,7 @@ import pytest
 
 from pytest_test_observer._clock import Clock
 from pytest_test_observer._columns import EVENTS, RESULTS
+from pytest_test_observer._replay.older import completed
 from tests.replay_kit import Replayer, change_line, lines_of
 from tests.test_clickhouse_destination import OLD_EVENTS, OLD_RESULTS
 
@@ -51,9 +52,7 @@ def test_each_row_arrives_as_it_was_written_and_the_files_go(kept: Replayer) -> 
 def test_times_are_the_instants_that_were_written(kept: Replayer) -> None:
     kept.replay()
     times = kept.rows("toUnixTimestamp64Milli(timestamp) AS t", order="t")
-    assert [row["t"] for row in times] == [
-        1_795_455_827_000 + int(row["timestamp"][20:23]) for row in WRITTEN
-    ]
+    assert [row["t"] for row in times] == [1_795_455_827_000 + int(row["timestamp"][20:23]) for row in WRITTEN]
 
 
 def test_what_later_versions_know_is_made_from_the_content(kept: Replayer) -> None:
@@ -102,9 +101,7 @@ def test_they_replay_into_the_tables_of_0_2_0_with_rows_in_them(kept: Replayer) 
             f"CREATE TABLE {name} ({', '.join(columns)}) ENGINE = MergeTree ORDER BY {order}",
             database=kept.database,
         )
-    kept.server.execute(
-        "INSERT INTO pytest_results (run_id, nodeid) VALUES ('before', 'n')", database=kept.database
-    )
+    kept.server.execute("INSERT INTO pytest_results (run_id, nodeid) VALUES ('before', 'n')", database=kept.database)
     assert kept.replay().code == 0
     assert kept.counts() == (11, 4, 0)
 
@@ -170,12 +167,27 @@ def test_half_a_surrogate_pair_is_stored_visibly(kept: Replayer) -> None:
     assert "test_checkout.py::test_\\udc80" in [row["nodeid"] for row in kept.rows("nodeid")]
 
 
-def test_a_time_without_a_zone_is_utc(kept: Replayer) -> None:
-    path = str(kept.buffers / "checkout-417.jsonl")
-    change_line(path, 0, b"+00:00", b"")
-    kept.replay(path)
-    times = kept.rows("toUnixTimestamp64Milli(timestamp) AS t", order="t")
-    assert times[0] == {"t": 1_795_455_827_228}
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        ("2025-01-01T10:00:00.123", "2025-01-01T10:00:00.123+00:00"),
+        ("2025-01-01 10:00:00", "2025-01-01 10:00:00+00:00"),
+        ("2025-01-01T10:00:00Z", "2025-01-01T10:00:00Z"),
+        ("2025-01-01T10:00:00-05:00", "2025-01-01T10:00:00-05:00"),
+    ],
+)
+def test_a_time_without_a_zone_is_utc_whatever_zone_the_server_is_in(written: str, sent: str) -> None:
+    row = {**WRITTEN[0], "timestamp": written}
+    assert json.loads(completed(json.dumps(row).encode(), row))["timestamp"] == sent
+
+
+def test_an_empty_file_stays_where_it_is(kept: Replayer) -> None:
+    empty = kept.buffers / "empty.jsonl"
+    empty.touch()
+    done = kept.replay(empty)
+    assert done.code == 0
+    assert "nothing to send" in done.lines[0]
+    assert empty.exists()
 
 
 def test_a_run_id_that_looks_like_a_sidecar_does_not_hide_its_rows(kept: Replayer) -> None:
@@ -193,9 +205,7 @@ def test_a_file_of_this_version_whose_sidecar_is_gone_keeps_its_ids(kept: Replay
     assert kept.counts() == (3, 6, 1)
 
 
-@pytest.mark.parametrize(
-    "text", ['{"level": "info", "message": "hello"}\n' * 3, "not even JSON\n", "[1, 2]\n"]
-)
+@pytest.mark.parametrize("text", ['{"level": "info", "message": "hello"}\n' * 3, "not even JSON\n", "[1, 2]\n"])
 def test_a_file_of_somebody_else_is_left_alone(kept: Replayer, tmp_path: Path, text: str) -> None:
     foreign = tmp_path / "server.jsonl"
     foreign.write_text(text)
