@@ -1,7 +1,8 @@
 """SQL that reads a column's value back from a span in ``otel_traces``, where each attribute is text.
 
 Every expression is total: a view that throws fails the insert of the spans after they are stored, and the
-retry stores them again. Nothing sorts: maps and arrays keep the order in which the span has them.
+retry stores them again. Maps are in the order of their keys, as records have them: the exporter has an order
+of its own, by the keys of attributes.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def _group(attributes: str, prefix: str, value: str) -> str:
     """Return the map of the attributes that begin with ``prefix``, without it; ``value`` is SQL of ``v``."""
     key = f"substring(k, {len(prefix) + 1})"
     chosen = f"mapFilter((k, v) -> startsWith(k, {text(prefix)}), {attributes})"
-    return f"mapApply((k, v) -> ({key}, {value}), {chosen})"
+    return f"mapSort(mapApply((k, v) -> ({key}, {value}), {chosen}))"
 
 
 def _texts(attributes: str, prefix: str) -> str:
@@ -101,14 +102,14 @@ def _payload(attributes: str) -> str:
     """Return all attributes but our own, those behind ``EVENT_KEY`` under their real keys."""
     ours, wrapped = f"startsWith(k, {text(EVENT_PREFIX)})", f"startsWith(k, {text(EVENT_KEY)})"
     key = f"if({wrapped}, substring(k, {len(EVENT_KEY) + 1}), k)"
-    return f"mapApply((k, v) -> ({key}, v), mapFilter((k, v) -> NOT {ours} OR {wrapped}, {attributes}))"
+    chosen = f"mapFilter((k, v) -> NOT {ours} OR {wrapped}, {attributes})"
+    return f"mapSort(mapApply((k, v) -> ({key}, v), {chosen}))"
 
 
 def _links(attributes: str, prefix: str) -> str:
     """Return the tuples of three parallel arrays; what one of them lacks is empty."""
     types, urls, names = (
-        f"JSONExtract({attributes}[{text(prefix + part)}], 'Array(String)')"
-        for part in ("type", "url", "name")
+        f"JSONExtract({attributes}[{text(prefix + part)}], 'Array(String)')" for part in ("type", "url", "name")
     )
     tuples = f"({types}[i], {urls}[i], {names}[i])"
     return f"arrayMap(i -> {tuples}, range(1, length({urls}) + 1))"

@@ -111,9 +111,7 @@ def stored_tables(layout: Layout) -> list[Stored]:
     return [
         *documented,
         Stored(TRACES, TRACES_COLUMNS, order_by, "toDate(Timestamp)", "Timestamp", _SHARD_OF_SPAN, drop),
-        Stored(
-            LOOKUP, LOOKUP_COLUMNS, "(TraceId, Start)", "toDate(Start)", "Start", "cityHash64(TraceId)", drop
-        ),
+        Stored(LOOKUP, LOOKUP_COLUMNS, "(TraceId, Start)", "toDate(Start)", "Start", "cityHash64(TraceId)", drop),
     ]
 
 

@@ -22,8 +22,7 @@ _EXCEPTION = (
     "Events.Attributes, Events.Name)"
 )
 _EVENTS = (
-    "ARRAY JOIN Events.Timestamp AS EventTimestamp, Events.Name AS EventName, "
-    f"Events.Attributes AS {EVENT_ATTRIBUTES}"
+    f"ARRAY JOIN Events.Timestamp AS EventTimestamp, Events.Name AS EventName, Events.Attributes AS {EVENT_ATTRIBUTES}"
 )
 
 
@@ -40,9 +39,7 @@ def _ns(*names: str) -> tuple[tuple[str, str], ...]:
 
 
 _QUERIES = {
-    "results": _Query(
-        (*_ns("start_ns", "end_ns"), ("exception", _EXCEPTION)), "", f"{_HAS_NODEID} AND {_HAS_PHASE}"
-    ),
+    "results": _Query((*_ns("start_ns", "end_ns"), ("exception", _EXCEPTION)), "", f"{_HAS_NODEID} AND {_HAS_PHASE}"),
     "events": _Query(_ns("time_ns"), _EVENTS, f"{_HAS_NODEID} AND {_HAS_SEQ}"),
     "runs": _Query(_ns("start_ns", "end_ns"), "", _HAS_EXIT_STATUS),
 }

@@ -1,0 +1,167 @@
+"""The real Collector between spans and tables: the same rows as directly, once, whatever kills it."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.parity import NAMES, counts, differences, make_views, send_directly
+from tests.servers.collector import CONFIG, Collector, running_collector
+from tests.spans_kit import (
+    Hostile,
+    NotTaken,
+    request,
+    send_grpc,
+    send_http,
+    span_of_run,
+    spans_of_test,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+    from tests.servers.client import ClickHouse
+
+TESTS = 2_000
+EVENTS = 3_000
+BATCH = 300
+KILLS = 20
+SLOW_SECONDS = 0.4
+PATIENCE_SECONDS = 120
+REBATCHING = "yaml:exporters::clickhouse::sending_queue::batch: {flush_timeout: 1s, min_size: 5000}"
+
+
+def test_the_configuration_for_production_is_valid(program: Path) -> None:
+    done = subprocess.run([program, "validate", f"--config={CONFIG}"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def wait_for_rows(server: ClickHouse, database: str, condition: str) -> None:
+    """Wait until a span with ``condition`` is stored."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not server.query(f"SELECT 1 FROM {database}.otel_traces WHERE {condition} LIMIT 1"):
+        assert time.monotonic() < deadline, counts(server, database)
+        time.sleep(0.02)
+
+
+def send_until_taken(collector: Collector, message: ExportTraceServiceRequest) -> None:
+    """Send the same bytes until the Collector says that it has them, as a journal is sent."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not taken(collector, message):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def taken(collector: Collector, message: ExportTraceServiceRequest) -> bool:
+    """Send once; tell whether the Collector has said that it has the spans."""
+    try:
+        send_grpc(collector.grpc_port, message)
+    except NotTaken:
+        return False
+    return True
+
+
+def drain(collector: Collector, server: ClickHouse, database: str) -> None:
+    """Wait until the Collector has nothing left to send, then end it.
+
+    The queue is first in, first out: when a last span is stored all others have been handed to the exporter,
+    and a Collector that ends in peace waits for these.
+    """
+    last = Hostile(0).run([])
+    send_until_taken(collector, request(Hostile(0).context, [span_of_run(last)]))
+    wait_for_rows(server, database, f"SpanId = '{last.span_id}'")
+    collector.stop()
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_through_the_collector_the_rows_are_those_of_direct_mode(
+    both_ways: tuple[str, str], clickhouse_server: ClickHouse, tmp_path: Path, program: Path, protocol: str
+) -> None:
+    direct, viewed = both_ways
+    hostile = Hostile(7)
+    tests = [hostile.test(number) for number in range(TESTS)]
+    tests += [hostile.test(TESTS, events=EVENTS), hostile.test(TESTS + 1, message="long " * 20_000)]
+    run = hostile.run(tests)
+    send_directly(clickhouse_server, direct, hostile.context, tests, run)
+    make_views(clickhouse_server, viewed)
+    spans = [span for test in tests for span in spans_of_test(test)] + [span_of_run(run)]
+    with running_collector(program, tmp_path / "collector", clickhouse_server, viewed) as collector:
+        send, port = (send_grpc, collector.grpc_port) if protocol == "grpc" else (send_http, collector.http_port)
+        for start in range(0, len(spans), BATCH):
+            send(port, request(hostile.context, spans[start : start + BATCH]))
+        wait_for_rows(clickhouse_server, viewed, f"SpanId = '{run.span_id}'")
+        collector.stop()
+    assert counts(clickhouse_server, viewed)["otel_traces"] == len(spans)
+    assert differences(clickhouse_server, direct, viewed) == {}
+
+
+class Killed:
+    """A Collector that is killed and started again while batches arrive and the server takes its time."""
+
+    def __init__(self, collector: Collector, server: ClickHouse, database: str) -> None:
+        self.collector = collector
+        self.server = server
+        self.database = database
+        self.hostile = Hostile(11)
+        self.tests = [self.hostile.test(number, events=1) for number in range(2 * KILLS * BATCH)]
+        self.interrupted = 0
+        self._permits = threading.Semaphore(0)
+
+    def run(self) -> dict[str, int]:
+        """Do it, and return how many rows there are in the end."""
+        sender = threading.Thread(target=self._send, daemon=True)
+        sender.start()
+        self.server.delay(SLOW_SECONDS)
+        for _ in range(KILLS):
+            before = len(self.server.requests())
+            self._permits.release(2)
+            self._wait_for_an_insert(before)
+            self.collector.kill()
+            self.collector.start()
+        self.server.reset()
+        sender.join()
+        drain(self.collector, self.server, self.database)
+        return counts(self.server, self.database)
+
+    def _send(self) -> None:
+        for start in range(0, len(self.tests), BATCH):
+            self._permits.acquire()
+            spans = [span for test in self.tests[start : start + BATCH] for span in spans_of_test(test)]
+            send_until_taken(self.collector, request(self.hostile.context, spans))
+
+    def _wait_for_an_insert(self, before: int) -> None:
+        """Wait until rows are on their way and no answer is: where a kill leaves the Collector in doubt."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not any(entry["delayed"] and not entry["status"] for entry in self.server.requests()[before:]):
+            assert time.monotonic() < deadline
+        self.interrupted += 1
+
+
+@pytest.fixture
+def killed(
+    program: Path, tmp_path: Path, controllable_clickhouse: ClickHouse, database: str, request: pytest.FixtureRequest
+) -> Iterator[Killed]:
+    make_views(controllable_clickhouse, database)
+    changes = getattr(request, "param", ())
+    directory = tmp_path / "collector"
+    with running_collector(program, directory, controllable_clickhouse, database, changes) as collector:
+        yield Killed(collector, controllable_clickhouse, database)
+
+
+def test_a_collector_that_is_killed_loses_nothing_and_stores_nothing_twice(killed: Killed) -> None:
+    wanted = 2 * KILLS * BATCH
+    expected = [wanted, wanted, 1, wanted + 1]
+    assert killed.run() == dict(zip((*NAMES, "otel_traces"), expected, strict=True))
+    assert killed.interrupted == KILLS
+
+
+@pytest.mark.parametrize("killed", [(REBATCHING,)], indirect=True)
+def test_a_queue_that_makes_batches_of_its_own_stores_rows_twice(killed: Killed) -> None:
+    assert killed.run()["pytest_results"] > 2 * KILLS * BATCH
