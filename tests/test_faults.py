@@ -1,4 +1,5 @@
-"""Servers that fail in every way: exit code unchanged, the wait bounded, each row sent or on disk, one line told.
+"""Servers that fail in every way: exit code unchanged, the wait bounded, each row sent or on disk, one line
+told.
 
 ``bench/faults.py`` measures the same with the default time-out, one run at a time.
 """
@@ -23,9 +24,7 @@ if TYPE_CHECKING:
 PASSWORD = "s3cret/p@ss word"
 SPELLINGS = (PASSWORD, quote(PASSWORD), quote(PASSWORD, safe=""), quote_plus(PASSWORD))
 RESULTS = 6
-SUITE = (
-    "".join(f"def test_{number}(): pass\n" for number in range(RESULTS - 1)) + "def test_bad(): assert 0\n"
-)
+SUITE = "".join(f"def test_{number}(): pass\n" for number in range(RESULTS - 1)) + "def test_bad(): assert 0\n"
 # Measures what the user waits for: everything that plugins do when the tests are over.
 CONFTEST = """
 import pathlib, time, pytest
@@ -51,9 +50,7 @@ CAUSES = {
     "503": "HTTP 503",
     "401": "check --ch-user and --ch-password",
     "html": "not ClickHouse's HTTP interface",
-    **dict.fromkeys(
-        ("garbage", "truncated", "closing", "closing-after-request", "resetting", "half-closed"), BROKE
-    ),
+    **dict.fromkeys(("garbage", "truncated", "closing", "closing-after-request", "resetting", "half-closed"), BROKE),
 }
 
 
@@ -177,9 +174,7 @@ def test_a_slow_server_gets_everything(observed: Observed) -> None:
     assert len(observed.rows("nodeid")) == RESULTS
 
 
-def test_a_server_that_comes_back_gets_everything(
-    observed: Observed, controllable_clickhouse: ClickHouse
-) -> None:
+def test_a_server_that_comes_back_gets_everything(observed: Observed, controllable_clickhouse: ClickHouse) -> None:
     controllable_clickhouse.fail(503, count=2, keyword="INSERT")
     observed.bench.write(test_a=SUITE)
     run = observed.run("--observer-exit-timeout=30")
@@ -188,16 +183,12 @@ def test_a_server_that_comes_back_gets_everything(
     assert observed.bench.buffered("") == []
 
 
-def test_an_answer_that_was_lost_doubles_nothing(
-    observed: Observed, controllable_clickhouse: ClickHouse
-) -> None:
+def test_an_answer_that_was_lost_doubles_nothing(observed: Observed, controllable_clickhouse: ClickHouse) -> None:
     controllable_clickhouse.fail(0, count=2, after=True, keyword="INSERT")
     observed.bench.write(test_a=SUITE)
     run = observed.run("--observer-exit-timeout=30")
     assert run.summary == f"test-observer: {RESULTS} results sent to {observed.server.url}."
-    inserts = [
-        entry for entry in controllable_clickhouse.requests() if entry["statement"].startswith("INSERT")
-    ]
+    inserts = [entry for entry in controllable_clickhouse.requests() if entry["statement"].startswith("INSERT")]
     assert len(inserts) > 2
     assert len(observed.rows("nodeid")) == RESULTS
 

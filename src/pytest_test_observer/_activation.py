@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pytest_test_observer._settings import EnvironmentValueError, Settings, given_on_command_line, on, resolve
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pytest
 
 # Set in the environment of processes of ours.
 INERT = "PYTEST_TEST_OBSERVER_INERT"
 WORKER_KEY = "test_observer"
 # Where modules are looked for before conftest files put the tests' directories in front.
-SEARCH_PATH = tuple(sys.path)
+_FIRST_SEARCH_PATH = tuple(sys.path)
 
 # Options under which pytest runs no tests.
 _NO_TESTS = (
@@ -28,6 +31,25 @@ _NO_TESTS = (
     "markers",
     "cacheshow",
 )
+
+
+def search_path() -> list[str]:
+    """Return where our modules and theirs are looked for: as pytest was started, not among the tests."""
+    here = os.getcwd() if os.path.isdir(os.curdir) else ""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    return [path for path in _FIRST_SEARCH_PATH if path and (path != here or path == package)]
+
+
+@contextmanager
+def shielded() -> Iterator[None]:
+    """Import ours while nothing that lies beside the tests can stand in front of it."""
+    before = sys.path[:]
+    first = search_path()
+    sys.path[:] = [*first, *(path for path in before if path not in first)]
+    try:
+        yield
+    finally:
+        sys.path[:] = before
 
 
 def settings_if_active(config: pytest.Config) -> Settings | None:

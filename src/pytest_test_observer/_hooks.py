@@ -68,9 +68,8 @@ def observe_worker(config: pytest.Config, worker_input: dict[str, Any]) -> None:
     config.pluginmanager.register(WorkerHooks(config, hooks, selection), SESSION_NAME)
 
 
-def _capture(
-    config: pytest.Config, marks: MarkWriter, *, keep_events: bool, selection: Selection
-) -> CaptureHooks:
+def _capture(config: pytest.Config, marks: MarkWriter, *, keep_events: bool, selection: Selection) -> CaptureHooks:
+    config.add_cleanup(marks.close)
     allure = install(config)
     capture = Capture(marks, read_allure=allure.meta if allure else None, keep_events=keep_events)
     hooks = CaptureHooks(config, capture, selection)
@@ -266,9 +265,7 @@ class SessionHooks:
             self._guard(self._finish, int(session.exitstatus))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_terminal_summary(
-        self, terminalreporter: pytest.TerminalReporter
-    ) -> Generator[None, object, object]:
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> Generator[None, object, object]:
         """See pytest_terminal_summary: after the sections of the others, before pytest's last line."""
         try:
             return (yield)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_test_observer._activation import WORKER_KEY, settings_if_active
+from pytest_test_observer._activation import WORKER_KEY, settings_if_active, shielded
 from pytest_test_observer._settings import add_options
 
 if TYPE_CHECKING:
@@ -32,15 +32,17 @@ def pytest_configure(config: pytest.Config) -> None:
     worker_input = getattr(config, "workerinput", None)
     if worker_input is not None:
         if WORKER_KEY in worker_input:
-            from pytest_test_observer._hooks import observe_worker  # noqa: PLC0415 - loaded once it is needed
+            with shielded():
+                from pytest_test_observer._hooks import observe_worker  # noqa: PLC0415 - loaded once it is needed
 
-            observe_worker(config, worker_input)
+                observe_worker(config, worker_input)
         return
     settings = settings_if_active(config)
     if settings is not None:
-        from pytest_test_observer._hooks import observe_session  # noqa: PLC0415 - loaded once it is needed
+        with shielded():
+            from pytest_test_observer._hooks import observe_session  # noqa: PLC0415 - loaded once it is needed
 
-        observe_session(config, settings)
+            observe_session(config, settings)
 
 
 @pytest.fixture

@@ -1,14 +1,15 @@
 """Marks of what is running: kept where tests run, read when a process has died.
 
-A mark must survive a kill -9 and is set three times a test. It is therefore a store to a page of a file that is
-mapped into memory: a tenth of what an append costs, no descriptor that a test could close, no room that grows with
-the tests. Each process has a slot of the file to itself.
+A mark must survive a kill -9 and is set three times a test. It is therefore a store to a page of a file that
+is mapped into memory: a tenth of what an append costs, no descriptor that it depends on, no room that grows
+with the tests. Each process has a slot of the file to itself.
 """
 
 from __future__ import annotations
 
 import mmap
 import os
+import sys
 from contextlib import suppress
 from struct import Struct
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ import msgspec
 
 from pytest_test_observer._clock import Clock
 from pytest_test_observer._gathered import location_of, ungrouped
+from pytest_test_observer._journal.append import identity
 from pytest_test_observer._recorder import Key, Running
 from pytest_test_observer._rows import encode
 from pytest_test_observer._verdict import PHASES
@@ -33,6 +35,9 @@ _HEAD = Struct("<IB")
 _PHASE_AT = 4
 _ROOM = _SLOT - _HEAD.size
 _PHASE_INDEX = {when: index for index, when in enumerate(PHASES)}
+# A map closes the number of its descriptor with itself. Where a test has closed that one, the number is
+# somebody else's by now: such a map lives as long as the process.
+_STRAY: list[mmap.mmap] = []
 
 
 class Start(msgspec.Struct, array_like=True):
@@ -53,14 +58,14 @@ _decode = msgspec.json.Decoder(Start).decode
 class MarkWriter:
     """Marks down the running test of one process, in ``slot`` of the file at ``path``.
 
-    Marks only sharpen what is said of a death, so where none can be kept the run goes on without. ``grouped`` is
-    ``--dist loadgroup``.
+    Marks only sharpen what is said of a death, so where none can be kept the run goes on without. ``grouped``
+    is ``--dist loadgroup``.
     """
 
     def __init__(self, path: str, slot: int, worker: str, *, grouped: bool = False) -> None:
         self._worker = worker
         self._grouped = grouped
-        self._page = _mapped(path, slot)
+        self._page, self._fd, self._identity = _mapped(path, slot)
 
     def start(self, item: pytest.Item, occurrence: int, attempt: int, markers: list[str]) -> None:
         """An attempt begins."""
@@ -84,6 +89,16 @@ class MarkWriter:
         """The attempt enters its call or its teardown."""
         if self._page is not None:
             self._page[_PHASE_AT] = _PHASE_INDEX[when]
+
+    def close(self) -> None:
+        """Set no more marks."""
+        page, self._page = self._page, None
+        if page is None:
+            return
+        if self._fd < 0 or _is(self._fd, self._identity):
+            page.close()
+        else:
+            _STRAY.append(page)
 
 
 def create_marks(path: str) -> None:
@@ -115,16 +130,30 @@ def _read(slot: bytes) -> Running | None:
     return Running(key, PHASES[phase], start.time_ns, location_of(start.location), tuple(start.markers))
 
 
-def _mapped(path: str, slot: int) -> mmap.mmap | None:
-    """Map a slot. Its room on the disk is taken first: a store to a page that the disk cannot hold would kill us."""
+def _mapped(path: str, slot: int) -> tuple[mmap.mmap | None, int, tuple[int, int]]:
+    """Map a slot; returns the descriptor that the map keeps (-1 for none) and what it belongs to as well.
+
+    The slot's room on the disk is taken first: a store to a page that the disk cannot hold would kill us.
+    """
     try:
         fd = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
     except OSError:  # a worker on another machine
-        return None
+        return None, -1, (0, 0)
     try:
         os.pwrite(fd, bytes(_SLOT), slot * _SLOT)
-        return mmap.mmap(fd, _SLOT, offset=slot * _SLOT)
+        free = os.dup(fd)  # the map takes the lowest number as well, and does not tell it
+        os.close(free)
+        kept = {"trackfd": False} if sys.version_info >= (3, 13) else {}
+        page = mmap.mmap(fd, _SLOT, offset=slot * _SLOT, **kept)
+        return page, -1 if kept else free, identity(fd)
     except (OSError, ValueError, AttributeError):
-        return None
+        return None, -1, (0, 0)
     finally:
         os.close(fd)
+
+
+def _is(fd: int, owner: tuple[int, int]) -> bool:
+    try:
+        return identity(fd) == owner
+    except OSError:
+        return False

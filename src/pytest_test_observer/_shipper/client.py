@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pytest_test_observer._activation import INERT, SEARCH_PATH
+from pytest_test_observer._activation import INERT, search_path
 from pytest_test_observer._clock import Clock
 from pytest_test_observer._journal.append import identity
 from pytest_test_observer._journal.files import JournalFiles
@@ -45,7 +45,7 @@ pid = os.fork()
 if pid:
     os.write(1, b'\\n{"kind":"ready","pid":%d}\\n' % pid)
     os._exit(0)
-os.write(2, b"its libraries were still being loaded\\n")
+os.write(2, b"the process that sends was still loading its libraries\\n")
 import json
 sys.path += [path for path in json.loads(sys.argv[1]) if path not in sys.path]
 from pytest_test_observer._shipper.helper import main
@@ -80,7 +80,7 @@ class Helper:
             raise NoHelper("there is no Python interpreter to start one with")
         if len(encode_message(task)) > _PIPE_TAKES:
             raise NoHelper("its task does not fit into a pipe")
-        command = [sys.executable, "-I", "-c", _BOOT, json.dumps(_search_path())]
+        command = [sys.executable, "-I", "-c", _BOOT, json.dumps(search_path())]
         with _pipes() as (task_read, task_write, answer_read, answer_write), _log(task) as log:
             try:
                 process = subprocess.Popen(
@@ -197,13 +197,6 @@ def _is_readable(fd: int, seconds: float) -> bool:
     return bool(poll.poll(seconds * 1000))
 
 
-def _search_path() -> list[str]:
-    """Return where the helper may look for modules: where pytest does, but not among the tests."""
-    here = os.getcwd() if os.path.isdir(os.curdir) else ""
-    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    return [path for path in SEARCH_PATH if path and (path != here or path == package)]
-
-
 def _environment() -> dict[str, str]:
     """Return pytest's environment without what would measure the helper, configure it, or hold secrets."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("COV", "PYTEST_"))}
@@ -214,9 +207,7 @@ def _environment() -> dict[str, str]:
 def _log(task: Task) -> Iterator[int]:
     """Open the helper's log, or nothing where that cannot be."""
     try:
-        fd = os.open(
-            JournalFiles(task.directory, task.stem).log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600
-        )
+        fd = os.open(JournalFiles(task.directory, task.stem).log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     except OSError:
         fd = os.open(os.devnull, os.O_WRONLY)
     try:
@@ -291,4 +282,4 @@ def _forget_pytest() -> None:
     os.setsid()
     for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
-    sys.path[:] = SEARCH_PATH
+    sys.path[:] = search_path()

@@ -45,10 +45,7 @@ class Delivery:
 
     def start(self) -> None:
         """Start a helper; without one the journal is sent at the end."""
-        try:
-            self._helper = Helper.start(self._task)
-        except NoHelper:
-            self._helper = None
+        self._helper = self._start()
 
     def reap(self) -> None:
         """Collect the helper's intermediate process."""
@@ -87,11 +84,13 @@ class Delivery:
         return Delivered(final.sent, final.complete, final.message, tuple(final.notes))
 
     def _await(self, deadline: float) -> Final | None:
-        """Wait for an account, from a second helper if the first one is dead or never was."""
+        """Wait for an account, from further helpers if the first one is dead or never was."""
         final = self._account(deadline)
-        if final is None and Clock.monotonic() < deadline:
+        for replace in (self._start, self._fork):
+            if final is not None or Clock.monotonic() >= deadline:
+                break
             self._end()
-            self._helper = self._replacement()
+            self._helper = replace()
             final = self._account(deadline)
         return final
 
@@ -102,12 +101,14 @@ class Delivery:
         if self._helper is not None:
             self._helper.end()
 
-    def _replacement(self) -> Helper | None:
-        """Return a helper for a session whose own could not start, or is dead."""
+    def _start(self) -> Helper | None:
         try:
             return Helper.start(self._task)
         except NoHelper:
-            pass
+            return None
+
+    def _fork(self) -> Helper | None:
+        """Send from a fork of this process: less well shielded, but there is no other."""
         try:
             return Helper.fork(self._task, _serve)
         except (NoHelper, OSError):
@@ -121,9 +122,7 @@ class Delivery:
         if self._is_gone():
             return Delivered(None, complete=True)
         said = last_line(self._files.log)
-        return Delivered(
-            count_taken(self._files.meta), complete=False, message=f"{why}: {said}" if said else why
-        )
+        return Delivered(count_taken(self._files.meta), complete=False, message=f"{why}: {said}" if said else why)
 
 
 @contextmanager

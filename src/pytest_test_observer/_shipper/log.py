@@ -17,9 +17,7 @@ class Log:
 
     def __init__(self, path: str, secrets: list[str]) -> None:
         self._path = path
-        self._secrets = sorted({form for secret in secrets if secret for form in _forms(secret)}, key=len)[
-            ::-1
-        ]
+        self._secrets = sorted({form for secret in secrets if secret for form in _forms(secret)}, key=len)[::-1]
 
     def take_over_output(self) -> None:
         """Point standard output and error at the file, and standard input at nothing."""

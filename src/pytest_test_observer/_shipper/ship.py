@@ -42,9 +42,7 @@ class Shipper:
     batch. ``say`` is told why something was not sent.
     """
 
-    def __init__(
-        self, journal: JournalReader, destination: Destination, say: Callable[[str], None] = _ignore
-    ) -> None:
+    def __init__(self, journal: JournalReader, destination: Destination, say: Callable[[str], None] = _ignore) -> None:
         self._journal = journal
         self._destination = destination
         self._say = say
