@@ -6,9 +6,12 @@ INSTALLED := $(VENV)/installed
 PACKAGES := $(VENV)/packages
 # Arguments for pytest: make test ARGS='-k events -x'
 ARGS ?=
+# Processes that run tests: make test WORKERS=0 ARGS=--pdb. A file stays with one of them, its fixtures are shared.
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format types bench faults e2e docs requirements clean
+.PHONY: help demo test check lint format types bench faults e2e collector docs requirements clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -17,13 +20,13 @@ demo: $(INSTALLED) ## run the examples into an embedded database and print what 
 	@$(BIN)/python examples/demo.py .demo/observer.db
 
 test: $(INSTALLED) ## run the tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 # Processes that the tests start are measured as well, see tests/measure.py.
 check: lint types ## all that CI runs: lint, types, tests with coverage
 	@$(BIN)/python tests/measure.py
 	@rm -f .coverage .coverage.*
-	OBSERVER_MEASURE=$(CURDIR) $(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+	OBSERVER_MEASURE=$(CURDIR) $(PYTEST) --cov --cov-report=term $(ARGS)
 
 lint: $(INSTALLED) ## check style and format
 	$(BIN)/ruff check .
@@ -40,10 +43,13 @@ bench: $(INSTALLED) ## measure what the plugin costs
 	$(BIN)/python -m bench.cost
 
 faults: $(INSTALLED) ## run the tests that kill processes and break servers
-	$(BIN)/python -m pytest -m faults $(ARGS)
+	$(BIN)/python -m pytest tests/test_faults.py tests/test_hostile.py tests/test_kill.py $(ARGS)
 
-e2e: $(INSTALLED) ## run the tests with other programs (OpenTelemetry Collector, Grafana): none in this version
-	@echo "There are no tests with a Collector or Grafana in this version; see CHANGELOG.md."
+e2e: $(INSTALLED) collector ## run the tests with the real OpenTelemetry Collector
+	$(BIN)/python -m pytest -p tests.required tests/e2e $(ARGS)
+
+collector: ## build the OpenTelemetry Collector that tests use (needs Go)
+	@otel-collector/build.sh
 
 docs: $(INSTALLED) ## make the pages anew that derive from the code
 	$(BIN)/python -m pytest_test_observer._settings_docs > docs/settings.md
