@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,6 +95,26 @@ def test_the_embedded_engine_takes_a_replay(kept: Replayer, tmp_path: Path) -> N
     assert done.code == 0
     assert embedded_query(f"{tmp_path}/db", "SELECT count() AS n FROM pytest_results") == [{"n": 3}]
     assert kept.left() == []
+
+
+def test_others_get_their_turn_at_the_embedded_engine_during_a_long_replay(kept: Replayer, tmp_path: Path) -> None:
+    for number in range(3):
+        kept.keep_run(1, run_id=f"run-{number}")
+    engine = f"chdb://{tmp_path}/db"
+    assert kept.run(f"--ch-url={engine}", "--ch-db=default", "--keep").code == 0
+    code = (
+        "import itertools, sys\n"
+        "from pytest_test_observer._cli import main\n"
+        "from pytest_test_observer._clock import Clock\n"
+        "from pytest_test_observer._destinations.clickhouse import ClickHouseDestination\n"
+        "Clock.monotonic = itertools.count(0, 3).__next__\n"
+        "close = ClickHouseDestination.close\n"
+        "ClickHouseDestination.close = lambda self: (print('closed'), close(self))\n"
+        "main()\n"
+    )
+    command = [sys.executable, "-c", code, "replay", f"--ch-url={engine}", "--ch-db=default"]
+    done = subprocess.run(command, env={**os.environ, **kept.env}, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines().count("closed") > 2
 
 
 def test_a_dry_run_lists_what_there_is_and_touches_nothing(kept: Replayer) -> None:

@@ -14,6 +14,10 @@ from pytest_test_observer._shipper.ship import BACKOFF
 _SUSPICIOUS = 10
 _HOPELESS = 1_000
 _REPEATS = 2
+# An embedded engine is had by one process at a time, and a run waits 30 s for it at most: after these seconds others
+# get a chance, and as long as this to take it (they look every 0.05 s).
+_TURN = 5.0
+_PAUSE = 0.1
 
 _TAKEN = Reply(Answer.TAKEN)
 
@@ -45,6 +49,7 @@ class CarefulSender:
         self._notes: dict[str, None] = {}
         self._has_taken: set[str] = set()
         self._is_down = False
+        self._turn_began = Clock.monotonic()
 
     @property
     def notes(self) -> list[str]:
@@ -71,7 +76,14 @@ class CarefulSender:
             delivered = self._deliver(batch)
         self._is_down = delivered.reply.answer is not Answer.TAKEN
         self._notes.update(dict.fromkeys(self._destination.notes()))
+        self._let_others()
         return delivered
+
+    def _let_others(self) -> None:
+        if Clock.monotonic() - self._turn_began >= _TURN:
+            self._destination.release()
+            Clock.sleep(_PAUSE)
+            self._turn_began = Clock.monotonic()
 
     def _deliver(self, batch: Batch) -> Delivered:
         reply = self._destination.prepare()

@@ -46,9 +46,7 @@ def find(paths: Iterable[str]) -> list[Found]:
 def buffer_directories(environ: Mapping[str, str]) -> list[str]:
     """Return the directories that runs of this user have left buffers in: the cache, then temporary ones."""
     shared = tempfile.gettempdir()
-    temporary = sorted(
-        os.path.join(shared, name) for name in os.listdir(shared) if name.startswith(f"{DIRECTORY}-")
-    )
+    temporary = sorted(os.path.join(shared, name) for name in os.listdir(shared) if name.startswith(f"{DIRECTORY}-"))
     ours = [path for path in temporary if _is_ours(path)]
     return [path for path in (buffer_directory(environ), *ours) if os.path.isdir(path)]
 

@@ -47,9 +47,7 @@ def describe(outcome: Outcome) -> str:
     if outcome.already:
         parts[0] += f" ({outcome.already:,} rows were there already)"
     if outcome.set_aside:
-        parts.append(
-            f"{_counted(outcome.set_aside, 'line')} set aside in {outcome.quarantine} ({outcome.reason})"
-        )
+        parts.append(f"{_counted(outcome.set_aside, 'line')} set aside in {outcome.quarantine} ({outcome.reason})")
     if outcome.problem:
         parts.append(f"{'the rest ' if sent else ''}not sent: {outcome.problem}")
     return f"{outcome.path}: {'; '.join(part for part in parts if part)}{'; kept' if outcome.kept else ''}"

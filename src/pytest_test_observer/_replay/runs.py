@@ -29,9 +29,7 @@ if TYPE_CHECKING:
 _TORN = "its end is missing"
 
 
-def replay_run(
-    run: JournalFiles, sender: CarefulSender, *, keep: bool, advance: Callable[[int], None]
-) -> Outcome:
+def replay_run(run: JournalFiles, sender: CarefulSender, *, keep: bool, advance: Callable[[int], None]) -> Outcome:
     """Send what is left of a run; for whoever holds its locks. ``advance`` is told bytes as they are done.
 
     With ``keep`` the files stay as they are: the work is done on a copy. Raises OSError.
@@ -59,9 +57,7 @@ def _workplace(run: JournalFiles, *, keep: bool) -> Iterator[JournalFiles]:
         for name in os.listdir(run.directory):
             if name.startswith(f"{run.stem}.") or name == os.path.basename(run.events):
                 copy = os.path.join(directory, name)
-                shutil.copy2(
-                    os.path.join(run.directory, name), copy
-                )  # its time as well: that of the run's death
+                shutil.copy2(os.path.join(run.directory, name), copy)  # its time as well: that of the run's death
                 os.chmod(copy, 0o600)
         yield place
 

@@ -26,7 +26,6 @@ class Replay:
     """Sends what was found; ``advance`` is told bytes as they are done."""
 
     def __init__(self, destination: Destination, *, keep: bool, advance: Callable[[int], None]) -> None:
-        self._destination = destination
         self._sender = CarefulSender(destination)
         self._keep = keep
         self._advance = advance
@@ -52,11 +51,8 @@ class Replay:
                 return None
             outcome = Outcome(thing.path, problem=str(error))
         except OSError as error:
-            outcome = Outcome(
-                thing.path, problem=f"{error.strerror or error} ({error.filename or thing.path})"
-            )
+            outcome = Outcome(thing.path, problem=f"{error.strerror or error} ({error.filename or thing.path})")
         self._outages = self._outages + 1 if outcome is not None and outcome.is_outage else 0
-        self._destination.release()
         return outcome
 
     def _send(self, thing: Found) -> Outcome | None:
