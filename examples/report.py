@@ -30,7 +30,18 @@ class Section(NamedTuple):
 SECTIONS = (
     Section(
         "Runs, the latest first",
-        ("started (UTC)", "service", "status", ">tests", ">passed", ">failed", ">broken", ">skipped", ">flaky", ">time"),
+        (
+            "started (UTC)",
+            "service",
+            "status",
+            ">tests",
+            ">passed",
+            ">failed",
+            ">broken",
+            ">skipped",
+            ">flaky",
+            ">time",
+        ),
         """
         SELECT formatDateTime(fromUnixTimestamp64Milli(started_at, 'UTC'), '%F %T'), service, status, collected,
                passed, failed, broken, skipped, flaky, concat(toDecimalString(duration, 1), ' s')

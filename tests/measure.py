@@ -47,9 +47,7 @@ def _start() -> None:
     os.write = _saving(save, os.write, lambda _, data: b'"kind":"final"' in bytes(data))
 
 
-def _saving(
-    save: Callable[[], None], action: Callable[..., Any], is_last: Callable[..., bool]
-) -> Callable[..., Any]:
+def _saving(save: Callable[[], None], action: Callable[..., Any], is_last: Callable[..., bool]) -> Callable[..., Any]:
     def act(*arguments: Any) -> Any:
         if is_last(*arguments):
             save()

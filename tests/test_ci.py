@@ -27,9 +27,7 @@ def test_expected(): assert False
 
 def _outcomes(directory: Path, *arguments: str) -> str:
     (directory / "test_suite.py").write_text(SUITE, encoding="utf-8")
-    (directory / "test_file.py").write_text(
-        "import pytest\npytest.importorskip('no_such_module')\n", encoding="utf-8"
-    )
+    (directory / "test_file.py").write_text("import pytest\npytest.importorskip('no_such_module')\n", encoding="utf-8")
     (directory / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     common = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio"]
     command = [*common, "--rootdir", str(directory), "-c", str(directory / "pytest.ini"), *arguments]

@@ -42,9 +42,7 @@ def test_every_column_has_a_meaning_and_every_meaning_a_column() -> None:
     columns = {(key, column.name) for key, table in TABLES.items() for column in table.columns}
     meanings = {(key, name) for key, names in _columns_docs.MEANINGS.items() for name in names}
     assert columns <= meanings
-    own = {("events", name) for name in _columns_docs._EVENTS} | {
-        ("runs", name) for name in _columns_docs._RUNS
-    }
+    own = {("events", name) for name in _columns_docs._EVENTS} | {("runs", name) for name in _columns_docs._RUNS}
     assert {("results", name) for name in _columns_docs._RESULTS} | own <= columns
 
 
@@ -66,9 +64,7 @@ def test_the_index_names_every_page() -> None:
 
 def test_the_statuses_of_the_page_are_those_of_the_verdict() -> None:
     words = {"passed", "failed", "broken", "skipped"}
-    rows = re.findall(
-        r"^\| [^|]+ \| ([^|]+) \| (\w+) \| [^|]+ \|$", _texts(DOCS / "statuses.md"), re.MULTILINE
-    )
+    rows = re.findall(r"^\| [^|]+ \| ([^|]+) \| (\w+) \| [^|]+ \|$", _texts(DOCS / "statuses.md"), re.MULTILINE)
     outcomes = {"crashed", "rerun", "error", "failed", "xfailed", "skipped", "xpassed", "passed"}
     assert {outcome for _, outcome in rows} == outcomes
     assert {word for status, _ in rows for word in re.findall(r"\w+", status)} & words == words
@@ -96,9 +92,7 @@ def test_otlp_alone_is_not_recorded_and_says_so(bench: Workbench) -> None:
     bench.write(test_a="def test_ok(): pass\n")
     run = bench.run("--otlp")
     assert run.returncode == 0
-    assert (
-        "off. This version does not send over OTLP yet: this run is not recorded. Set --ch-url." in run.stderr
-    )
+    assert "off. This version does not send over OTLP yet: this run is not recorded. Set --ch-url." in run.stderr
     assert not bench.buffers.exists()
 
 
@@ -134,12 +128,7 @@ def _sentences(value: object) -> Iterator[str]:
 
 def _said(node: ast.AST) -> str:
     """Return the text that a call says to the user, empty for any other node."""
-    if (
-        isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id in SAYING
-        and node.args
-    ):
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in SAYING and node.args:
         return _template(node.args[0])
     return ""
 

@@ -35,9 +35,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     shutil.copytree(ROOT / "examples", directory / "examples")
     command = [sys.executable, "examples/demo.py", ".demo/observer.db"]
     environment = Workbench(directory).environment()
-    done = subprocess.run(
-        command, cwd=directory, env=environment, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
     return Demo(done.returncode, done.stdout + done.stderr, directory / ".demo" / "observer.db")
 
 
@@ -46,9 +44,7 @@ def test_tests_that_fail_on_purpose_do_not_fail_the_demo(demo: Demo) -> None:
 
 
 def test_the_readme_quotes_the_report_as_it_is(demo: Demo) -> None:
-    quoted = next(
-        block for block in re.findall(r"```text\n(.*?)```", README, re.DOTALL) if "Slowest" in block
-    )
+    quoted = next(block for block in re.findall(r"```text\n(.*?)```", README, re.DOTALL) if "Slowest" in block)
     printed = demo.output[demo.output.index("$ python examples/report.py") :]
     assert _shape(printed) == _shape(quoted)
 
@@ -78,19 +74,13 @@ def test_each_example_shows_passing_failing_flaky_skipped_tests_and_events(demo:
 
 def test_the_worker_that_dies_in_an_example_costs_only_its_own_test(demo: Demo) -> None:
     rows = [row for row in embedded_query(demo.database, RESULTS) if row["outcome"] == "crashed"]
-    assert [(row["nodeid"], row["status"]) for row in rows] == [
-        ("test_images.py::test_broken_image", "broken")
-    ]
-    runs = embedded_query(
-        demo.database, "SELECT service, collected, not_run FROM pytest_results_runs ORDER BY service"
-    )
+    assert [(row["nodeid"], row["status"]) for row in rows] == [("test_images.py::test_broken_image", "broken")]
+    runs = embedded_query(demo.database, "SELECT service, collected, not_run FROM pytest_results_runs ORDER BY service")
     assert [(run["collected"], run["not_run"]) for run in runs] == [(7, 0), (13, 0), (27, 0)]
 
 
 def test_allure_titles_of_the_example_are_filled_in(demo: Demo) -> None:
-    sql = (
-        "SELECT DISTINCT allure_title AS title FROM pytest_results WHERE title LIKE 'Sign in as %' ORDER BY 1"
-    )
+    sql = "SELECT DISTINCT allure_title AS title FROM pytest_results WHERE title LIKE 'Sign in as %' ORDER BY 1"
     titles = [row["title"] for row in embedded_query(demo.database, sql)]
     assert titles == ["Sign in as ada", "Sign in as grace"]
 
@@ -98,9 +88,7 @@ def test_allure_titles_of_the_example_are_filled_in(demo: Demo) -> None:
 def test_examples_run_without_the_projects_own_configuration() -> None:
     for example in ("basic", "xdist", "allure"):
         command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
-        environment = {
-            name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV"))
-        }
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV"))}
         done = subprocess.run(
             command,
             cwd=ROOT / "examples" / example,

@@ -106,9 +106,7 @@ def test_the_wheel_has_all_modules_types_licence_and_entry_points(built: Path) -
         names = set(wheel.namelist())
         text = {name.rpartition("/")[2]: wheel.read(name).decode() for name in names if ".dist-info/" in name}
     source = ROOT / "src"
-    modules = {
-        path.relative_to(source).as_posix() for path in (source / "pytest_test_observer").rglob("*.py")
-    }
+    modules = {path.relative_to(source).as_posix() for path in (source / "pytest_test_observer").rglob("*.py")}
     assert {name for name in names if name.endswith(".py")} == modules
     assert "pytest_test_observer/py.typed" in names
     assert "MIT" in text["LICENSE"]
@@ -131,9 +129,7 @@ def test_the_source_distribution_can_be_tested(built: Path) -> None:
     assert not any(name.startswith((".venv", ".demo", ".git/")) for name in names)
 
 
-def test_without_a_destination_the_installed_plugin_does_nothing(
-    environment: Environment, tmp_path: Path
-) -> None:
+def test_without_a_destination_the_installed_plugin_does_nothing(environment: Environment, tmp_path: Path) -> None:
     (tmp_path / "test_a.py").write_text("def test_ok(): pass\n")
     done = environment.run("-m", "pytest", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -141,9 +137,7 @@ def test_without_a_destination_the_installed_plugin_does_nothing(
     assert not (tmp_path / "cache").exists()
 
 
-def test_without_its_extra_the_embedded_engine_is_named_as_missing(
-    environment: Environment, tmp_path: Path
-) -> None:
+def test_without_its_extra_the_embedded_engine_is_named_as_missing(environment: Environment, tmp_path: Path) -> None:
     (tmp_path / "test_a.py").write_text("def test_ok(): pass\n")
     done = environment.run("-m", "pytest", "--ch-url=chdb://observer.db", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "queries.md"
 QUERIES = dict(
-    re.findall(
-        r"^## (.+?)\n.*?^```sql\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
-    )
+    re.findall(r"^## (.+?)\n.*?^```sql\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 )
 NOW_MS = int(time.time() * 1000)
 HOUR_MS = 3_600_000
@@ -183,9 +181,7 @@ def test_a_query_of_the_page_gives_the_answer_that_its_title_promises(
     settings = {"output_format_json_quote_64bit_integers": "0"}
     sql = f"{QUERIES[title]} FORMAT JSONEachRow"
     answer = clickhouse_server.execute(sql, b"", database=filled, **settings).splitlines()
-    rows = [
-        [_plain(value) for name, value in json.loads(line).items() if name not in TIMES] for line in answer
-    ]
+    rows = [[_plain(value) for name, value in json.loads(line).items() if name not in TIMES] for line in answer]
     assert rows == ANSWERS[title]
 
 

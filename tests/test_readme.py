@@ -144,10 +144,7 @@ def test_a_verb_of_make_exists(command: str) -> None:
 
 def test_the_installation_names_an_extra_that_exists() -> None:
     extras = [
-        extra
-        for command in _commands()
-        if command.startswith("pip ")
-        for extra in re.findall(r"\[(.*?)\]", command)
+        extra for command in _commands() if command.startswith("pip ") for extra in re.findall(r"\[(.*?)\]", command)
     ]
     assert extras == ["embedded"]
     assert set(extras) <= set(PROJECT["optional-dependencies"])
@@ -178,6 +175,4 @@ def test_make_alone_lists_the_verbs() -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     done = subprocess.run(["make"], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     listed = re.findall(r"^  make (\w+)", done.stdout, re.MULTILINE)
-    assert {"demo", "test", "check", "bench", "faults", "e2e", "docs", "lint", "types", "format"} <= set(
-        listed
-    )
+    assert {"demo", "test", "check", "bench", "faults", "e2e", "docs", "lint", "types", "format"} <= set(listed)

@@ -141,9 +141,7 @@ def _section(table: Table) -> str:
 
 
 def _line(table: Table, column: Column) -> str:
-    scope = {"context": "run", "record": "run" if table.key == "runs" else "attempt"}.get(
-        column.scope, column.scope
-    )
+    scope = {"context": "run", "record": "run" if table.key == "runs" else "attempt"}.get(column.scope, column.scope)
     attribute = f"`{column.attribute}`" if column.attribute else ""
     meaning = MEANINGS[table.key][column.name]
     return f"| `{column.name}` | `{column.type}` | {scope} | {meaning} | {attribute} |"
