@@ -242,9 +242,9 @@ def test_three_sessions_in_one_process_have_their_own_runs_and_one_helper_each(o
                 os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
                 print("no child")
-            print("descriptors", [path for path in map(read, os.listdir("/proc/self/fd")) if "observer" in
-            path]) print("pipes", pipes == [path for path in map(read, os.listdir("/proc/self/fd")) if "pipe:"
-            in path])
+            opened = [read(fd) for fd in os.listdir("/proc/self/fd")]
+            print("descriptors", [path for path in opened if "observer" in path])
+            print("pipes", pipes == [path for path in opened if "pipe:" in path])
             """,
     )
     done = subprocess.run(
