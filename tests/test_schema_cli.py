@@ -72,7 +72,7 @@ def test_apply_brings_tables_and_views_of_an_older_version_up_to_this_one(
     test = hostile.test(0)
     rows = exported(request(hostile.context, spans_of_test(test)))
     sql = "INSERT INTO otel_traces FORMAT JSONEachRow"
-    clickhouse_server.execute(sql, rows, database=database, date_time_input_format="best_effort")
+    clickhouse_server.execute(sql, rows, database=database)
     assert query("SELECT attempt, error_type FROM pytest_results") == [(test.attempt, test.error_type)]
 
 
@@ -84,7 +84,7 @@ def test_two_tables_can_be_fed_by_the_same_spans(
     hostile = Hostile(1)
     rows = exported(request(hostile.context, [span_of_run(hostile.run([]))]))
     sql = "INSERT INTO otel_traces FORMAT JSONEachRow"
-    clickhouse_server.execute(sql, rows, database=database, date_time_input_format="best_effort")
+    clickhouse_server.execute(sql, rows, database=database)
     assert query("SELECT count() FROM other_runs") == [(1,)]
     assert counts(clickhouse_server, database)["pytest_results_runs"] == 1
 

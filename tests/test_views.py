@@ -39,7 +39,7 @@ class BothWays:
 
 def insert_spans(server: ClickHouse, database: str, rows: bytes, **settings: str) -> None:
     sql = f"INSERT INTO {database}.otel_traces FORMAT JSONEachRow"
-    server.execute(sql, rows, date_time_input_format="best_effort", **settings)
+    server.execute(sql, rows, **settings)
 
 
 def sent_as_spans(context: Context, tests: list[TestRecord], run: RunRecord) -> bytes:
