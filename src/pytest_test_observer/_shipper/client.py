@@ -119,6 +119,8 @@ class Helper:
             reap, self._reap = self._reap, None
             self._hear(_REAP_SECONDS)
             reap()
+            if self._process is None:  # what came first was somebody else's
+                self._hear(0)
 
     def flush(self) -> None:
         """Say that no more results will come."""
