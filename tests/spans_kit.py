@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import random
 from decimal import Decimal
 from typing import Any
@@ -25,6 +26,7 @@ from pytest_test_observer._text import storable_deep
 
 Value = str | bool | int | float | list[str]
 EVENTS_PER_SPAN = 1_000
+TROUBLED = ("failed", "broken")
 
 _CONTEXT = {
     "pytest.run.id": "run_id",
@@ -73,7 +75,7 @@ def spans_of_test(record: TestRecord) -> list[Span]:
     span.attributes.extend(attributes(_test_attributes(record)))
     span.events.extend(_exceptions(record))
     span.events.extend(map(_event, portions[0] if portions else []))
-    if record.status in {"failed", "broken"}:
+    if record.status in TROUBLED:
         span.status.code = Status.STATUS_CODE_ERROR
     further = [_continuation(record, number, portion) for number, portion in enumerate(portions[1:], 1)]
     return [span, *further]
@@ -100,7 +102,6 @@ def _continuation(record: TestRecord, number: int, events: list[Event]) -> Span:
 
 
 def _test_attributes(record: TestRecord) -> dict[str, Value]:
-    is_exception = record.error_type or record.error_stacktrace
     links = list(zip(*record.allure.links, strict=True)) or [(), (), ()]
     known: dict[str, Value] = {
         "test.case.name": record.nodeid,
@@ -120,7 +121,7 @@ def _test_attributes(record: TestRecord) -> dict[str, Value]:
         "code.line.number": record.line,
         "code.function.name": record.function,
         "error.type": record.error_type,
-        "pytest.reason": "" if is_exception else record.error_message,
+        "pytest.reason": "" if record.status in TROUBLED else record.error_message,
         "allure.id": record.allure.id,
         "allure.title": record.allure.title,
         "allure.severity": record.allure.severity,
@@ -134,7 +135,7 @@ def _test_attributes(record: TestRecord) -> dict[str, Value]:
 
 
 def _exceptions(record: TestRecord) -> list[Span.Event]:
-    if not (record.error_type or record.error_stacktrace):
+    if record.status not in TROUBLED:
         return []
     values: dict[str, Value] = {
         "exception.type": record.error_type,
@@ -175,6 +176,13 @@ def span_of_run(record: RunRecord, parent: str = "") -> Span:
         )
     )
     return span
+
+
+def foreign_span() -> Span:
+    """Return a span that no test made, with an id of its own."""
+    return Span(
+        trace_id=os.urandom(16), span_id=os.urandom(8), name="GET /", start_time_unix_nano=1, end_time_unix_nano=2
+    )
 
 
 def request(context: Context, spans: list[Span]) -> ExportTraceServiceRequest:
@@ -338,7 +346,7 @@ class Hostile:
         pick = self._random
         start = self._start_ns + number * 1_234_567
         status = pick.choice(("passed", "failed", "broken", "skipped"))
-        failed = status in {"failed", "broken"}
+        failed = status in TROUBLED
         many = pick.randrange(3) if events is None else events
         return TestRecord(
             nodeid=f"tests/test_{number % 20}.py::test_{number}[{self._text()}]",
@@ -363,7 +371,7 @@ class Hostile:
             function=self._text(),
             error_type=pick.choice(("AssertionError", self._text())) if failed else "",
             error_message=self._text() if message is None else message,
-            error_stacktrace=self._text() if failed or pick.random() < 0.2 else "",
+            error_stacktrace=self._text() if failed else "",
             allure=self._allure(),
             attributes=self._map(),
             events=[self._event(start + i, i) for i in range(many)],
