@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import enum
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from pytest_test_observer._journal.sidecar import Begin
 
 __all__ = ["Answer", "Batch", "Destination", "Reply", "Unanswered"]
 
@@ -12,13 +15,15 @@ class Batch(NamedTuple):
     """A sealed piece of a journal: only ever sent as these bytes, under this token.
 
     ``table`` is a key of ``_columns.TABLES``; ``data`` holds ``rows`` lines of JSON, each an object whose
-    keys are columns of that table; ``token`` is the same for the same bytes and for no others.
+    keys are columns of that table; ``token`` is the same for the same bytes and for no others. ``begin`` is what
+    the journal says of the run as a whole, None for lines without a sidecar.
     """
 
     table: str
     data: bytes
     rows: int
     token: str
+    begin: Begin | None = None
 
 
 class Answer(enum.Enum):
@@ -31,6 +36,8 @@ class Answer(enum.Enum):
     """Certainly not stored; the destination is why (refused connection, wrong password, other schema)."""
     IN_DOUBT = "in doubt"
     """Perhaps stored (time-out, reset after sending): only the same bytes under the same token may follow."""
+    PARTLY = "partly taken"
+    """A part is stored, a part never will be, and nobody can say which: not to be sent there again, nor in parts."""
 
 
 class Reply(NamedTuple):
