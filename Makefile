@@ -48,12 +48,13 @@ faults: $(INSTALLED) ## run the tests that kill processes and break servers
 e2e: $(INSTALLED) collector ## run the tests with the real OpenTelemetry Collector
 	$(BIN)/python -m pytest -p tests.required tests/e2e $(ARGS)
 
-collector: ## build the OpenTelemetry Collector that tests use (needs Go)
+collector: ## build the OpenTelemetry Collector that tests use, once
 	@otel-collector/build.sh
 
 docs: $(INSTALLED) ## make the pages anew that derive from the code
 	$(BIN)/python -m pytest_test_observer._settings_docs > docs/settings.md
 	$(BIN)/python -m pytest_test_observer._columns_docs > docs/schema.md
+	$(BIN)/pytest-observer schema print > otel-collector/schema/observer.sql
 
 requirements: $(VENV)/bin/python ## pin the newest development requirements in requirements-dev.txt
 	$(BIN)/python -m pip install --quiet uv
