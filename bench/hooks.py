@@ -73,7 +73,7 @@ class Recording:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Remember."""
         self._calls.append(Call("pytest_runtest_logreport", {"report": report}))
-        self._reporter.reports[report.when or ""] = report
+        self._reporter.reports[report.when] = report
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

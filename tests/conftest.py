@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.kit import Observed, Workbench
-from tests.servers.client import ClickHouse
 from tests.servers.fixtures import clickhouse_server, controllable_clickhouse, database, query
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.servers.client import ClickHouse
 
 __all__ = ["clickhouse_server", "controllable_clickhouse", "database", "query"]
 

@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 from textwrap import dedent
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tests.servers.client import ClickHouse
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.servers.client import ClickHouse
 
 # Of the run that tests us: nothing of it may reach the run that is tested.
 _FOREIGN = ("PYTEST_", "COV", "GITHUB_", "GITLAB_", "CI", "OTEL_", "TRACEPARENT", "TRACESTATE", "BAGGAGE", "GIT_")
@@ -113,11 +115,13 @@ class Observed:
         """Start pytest on the suite, observed."""
         return self.bench.start(*self.flags, *arguments, env={**self.env, **(env or {})}, **options)
 
-    def rows(self, columns: str = "*", table: str = "pytest_results", order: str = "nodeid, attempt") -> list[dict[str, Any]]:
+    def rows(
+        self, columns: str = "*", table: str = "pytest_results", order: str = "nodeid, attempt"
+    ) -> list[dict[str, Any]]:
         """Return rows of a table as dictionaries."""
         sql = f"SELECT {columns} FROM {table} ORDER BY {order} FORMAT JSONEachRow"
         settings = {"output_format_json_quote_64bit_integers": "0"}
-        answer = self.server.execute(sql, database=self.database, **settings)
+        answer = self.server.execute(sql, b"", database=self.database, **settings)
         return [json.loads(line) for line in answer.splitlines()]
 
     def verdicts(self) -> dict[str, list[tuple[str, str, str, int, bool]]]:

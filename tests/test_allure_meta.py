@@ -213,9 +213,7 @@ EXPECTED = {
         title="From setup",
         labels={**EPIC, "layer": ["from-teardown"], "tag": ["from-setup", "module"]},
     ),
-    "test_failing": AllureMeta(
-        title="Failing Ada", labels={**EPIC, "seen": ["before-failure"], "tag": ["module"]}
-    ),
+    "test_failing": AllureMeta(title="Failing Ada", labels={**EPIC, "seen": ["before-failure"], "tag": ["module"]}),
     "test_broken_setup": AllureMeta(title="Broken Ada", labels={**EPIC, "tag": ["module"]}),
     "test_skipped": AllureMeta(title="Skipped", labels={**EPIC, "tag": ["module"]}),
 }
@@ -401,9 +399,7 @@ RUDE = """
 @pytest.mark.parametrize(
     "title", ["{x[0]}", "{x.nothing}", "{", "}", "{x!q}", "{x:%Y}", "{} {1}", "{x:{y}}", "a\udcffb"]
 )
-def test_a_title_that_cannot_be_filled_in_stays_as_written_and_breaks_no_test(
-    tmp_path: Path, title: str
-) -> None:
+def test_a_title_that_cannot_be_filled_in_stays_as_written_and_breaks_no_test(tmp_path: Path, title: str) -> None:
     metas = run_pytest(tmp_path, RUDE.replace("TITLE", ascii(title)))
     assert metas["test_title[1]"] == [AllureMeta(title=title)]
 

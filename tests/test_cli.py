@@ -29,9 +29,7 @@ def buffers(tmp_path: Path) -> Path:
 
 
 def replay(buffers: Path, *arguments: str, **env: str) -> Result:
-    return CliRunner().invoke(
-        main, ["replay", *arguments], env={**UNSET, "XDG_CACHE_HOME": str(buffers.parent), **env}
-    )
+    return CliRunner().invoke(main, ["replay", *arguments], env={**UNSET, "XDG_CACHE_HOME": str(buffers.parent), **env})
 
 
 def the_one_line(result: Result) -> str:

@@ -90,9 +90,7 @@ class Place:
 
     def make(self, columns: list[str], name: str = "pytest_results", engine: str = "MergeTree") -> None:
         """Make a table with its key, as 0.2.0 did."""
-        key = (
-            " ORDER BY (nodeid, timestamp) PARTITION BY toYYYYMM(timestamp)" if "MergeTree" in engine else ""
-        )
+        key = " ORDER BY (nodeid, timestamp) PARTITION BY toYYYYMM(timestamp)" if "MergeTree" in engine else ""
         self.run(f"CREATE TABLE {name} ({', '.join(columns)}) ENGINE = {engine}{key}")
 
     def run(self, sql: str) -> None:
@@ -126,9 +124,7 @@ def ours(place: Place, controllable_clickhouse: ClickHouse) -> Place:
 
 def test_the_first_prepare_makes_the_tables_and_the_second_run_sends_no_ddl(ours: Place) -> None:
     assert ours.destination().prepare().answer is Answer.TAKEN
-    made = {
-        name for (name,) in ours.query(f"SELECT name FROM system.tables WHERE database = '{ours.database}'")
-    }
+    made = {name for (name,) in ours.query(f"SELECT name FROM system.tables WHERE database = '{ours.database}'")}
     assert made == {"pytest_results", "pytest_results_events", "pytest_results_runs"}
     ours.server.reset()
     destination = ours.destination()
@@ -311,12 +307,8 @@ def test_rows_of_older_and_newer_versions_go_in_with_the_columns_that_fit(place:
     assert place.count() == 2
 
 
-@pytest.mark.parametrize(
-    "bad", [b'{"nodeid": "n", "duration": "soon"}\n', b'{"timestamp": "never"}\n', b'{"a\n']
-)
-def test_a_row_that_cannot_be_read_is_refused_and_nothing_of_its_batch_is_stored(
-    place: Place, bad: bytes
-) -> None:
+@pytest.mark.parametrize("bad", [b'{"nodeid": "n", "duration": "soon"}\n', b'{"timestamp": "never"}\n', b'{"a\n'])
+def test_a_row_that_cannot_be_read_is_refused_and_nothing_of_its_batch_is_stored(place: Place, bad: bytes) -> None:
     good = batch([row()])
     reply = place.destination().send(good._replace(data=good.data + bad, rows=2))
     assert reply.answer is Answer.REFUSED
@@ -476,9 +468,7 @@ def test_a_server_that_takes_too_long_leaves_the_batch_in_doubt(ours: Place) -> 
         ("resetting", False, "Connection reset by peer"),
     ],
 )
-def test_whatever_answers_instead_of_clickhouse_is_asked_once_and_told_apart(
-    kind: str, fatal: bool, part: str
-) -> None:
+def test_whatever_answers_instead_of_clickhouse_is_asked_once_and_told_apart(kind: str, fatal: bool, part: str) -> None:
     with faulty(kind) as server:
         settings = ClickHouseSettings(
             host="127.0.0.1", port=server.port, password="geheimnis", connect_timeout_s=1, read_timeout_s=1
@@ -548,9 +538,7 @@ def test_errors_of_clickhouse_are_translated(text: str, answer: Answer, part: st
 
 
 def test_an_answer_that_repeats_the_password_is_not_passed_on_as_it_is() -> None:
-    assert (
-        without_secrets("denied: Basic Z2Vo, geheimnis!", ("geheimnis", "Z2Vo")) == "denied: Basic ***, ***!"
-    )
+    assert without_secrets("denied: Basic Z2Vo, geheimnis!", ("geheimnis", "Z2Vo")) == "denied: Basic ***, ***!"
 
 
 def test_a_user_who_is_read_only_is_told_before_any_ddl(tmp_path: Path) -> None:
@@ -657,9 +645,7 @@ def held(path: Path, program: str) -> Iterator[subprocess.Popen[bytes]]:
         yield process
 
 
-@pytest.mark.parametrize(
-    "program", [HOLD_OURS, HOLD_FOREIGN, HOLD_LOCK_ONLY], ids=["ours", "foreign", "lock"]
-)
+@pytest.mark.parametrize("program", [HOLD_OURS, HOLD_FOREIGN, HOLD_LOCK_ONLY], ids=["ours", "foreign", "lock"])
 def test_a_database_that_another_process_has_open_is_waited_for_until_the_deadline(
     tmp_path: Path, program: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -671,9 +657,7 @@ def test_a_database_that_another_process_has_open_is_waited_for_until_the_deadli
 
 
 @pytest.mark.parametrize("program", [HOLD_OURS, HOLD_FOREIGN], ids=["ours", "foreign"])
-def test_a_wait_is_told_after_two_seconds_and_ends_when_the_other_closes(
-    tmp_path: Path, program: str
-) -> None:
+def test_a_wait_is_told_after_two_seconds_and_ends_when_the_other_closes(tmp_path: Path, program: str) -> None:
     told: list[str] = []
     with held(tmp_path / "db", program) as process:
 
@@ -703,9 +687,7 @@ def test_openings_within_one_process_share_the_engine_and_its_lock(tmp_path: Pat
 
 
 def test_tables_in_memory_need_no_directory() -> None:
-    destination = ClickHouseDestination(
-        ClickHouseSettings(embedded=True, path="memory", database="memory_test")
-    )
+    destination = ClickHouseDestination(ClickHouseSettings(embedded=True, path="memory", database="memory_test"))
     assert destination.send(batch([row()])).answer is Answer.TAKEN
     destination.close()
 
@@ -723,9 +705,7 @@ def test_a_path_that_the_engine_would_take_for_another_is_refused(tmp_path: Path
     assert os.listdir(tmp_path) == []
 
 
-def test_without_the_engine_the_message_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_the_engine_the_message_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "chdb", None)
     reply = ClickHouseDestination(embedded(tmp_path / "db")).prepare()
     assert (reply.answer, reply.fatal) == (Answer.UNAVAILABLE, True)

@@ -91,9 +91,7 @@ def errors_run(tmp_path_factory: pytest.TempPathFactory, clickhouse_server: Clic
         ("documented.dividing", "doctest.UnexpectedException", "ZeroDivisionError('division by zero')"),
     ],
 )
-def test_an_error_has_its_type_and_its_message(
-    errors_run: Finished, name: str, error_type: str, message: str
-) -> None:
+def test_an_error_has_its_type_and_its_message(errors_run: Finished, name: str, error_type: str, message: str) -> None:
     row = errors_run.one(name)
     assert (row["error_type"].removeprefix("_pytest.outcomes."), row["error_message"]) == (
         error_type,

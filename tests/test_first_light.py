@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from tests.kit import Observed, Workbench
+from typing import TYPE_CHECKING
+
 from tests.servers.client import embedded_query
+
+if TYPE_CHECKING:
+    from tests.kit import Observed, Workbench
 
 
 def test_a_run_becomes_rows_on_a_server_and_leaves_nothing_on_disk(observed: Observed) -> None:

@@ -123,9 +123,7 @@ def test_a_deleted_working_directory_does_not_matter(tmp_path: Path) -> None:
     )
     command = (sys.executable, "-c", program, str(tmp_path / "repo"), str(tmp_path / "gone"))
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    assert (
-        subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout.strip() == commit
-    )
+    assert subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout.strip() == commit
 
 
 def test_the_start_does_not_wait_for_git_and_a_slow_git_is_ended_at_the_limit(
@@ -161,9 +159,7 @@ def test_an_answer_that_came_in_time_counts_however_late_it_is_collected(tmp_pat
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="process groups are POSIX's")
-def test_what_a_wrapper_script_started_is_ended_with_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_wrapper_script_started_is_ended_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(git_module, "TIME_LIMIT_S", 30.0)
     fifo = tmp_path / "alive"
     os.mkfifo(fifo)
@@ -185,12 +181,8 @@ def test_a_process_that_git_left_behind_with_the_pipe_open_does_not_hold_us(tmp_
     assert time.monotonic() - began < 2
 
 
-@pytest.mark.parametrize(
-    "script", ["exec yes", "echo one; echo two; echo three", "echo one", "exit 3", "kill -9 $$"]
-)
-def test_a_git_that_answers_nonsense_is_no_git(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
-) -> None:
+@pytest.mark.parametrize("script", ["exec yes", "echo one; echo two; echo three", "echo one", "exit 3", "kill -9 $$"])
+def test_a_git_that_answers_nonsense_is_no_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     monkeypatch.setattr(git_module, "TIME_LIMIT_S", 1.0)
     facts = GitReader(tmp_path, fake_git(tmp_path / "bin", script)).result()
     assert (facts.commit, facts.branch) == ("", "")

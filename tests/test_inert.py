@@ -65,9 +65,7 @@ TURNED_ON = """
 """
 
 
-def _looked(
-    bench: Workbench, *arguments: str, env: dict[str, str] | None = None
-) -> dict[str, dict[str, list[str]]]:
+def _looked(bench: Workbench, *arguments: str, env: dict[str, str] | None = None) -> dict[str, dict[str, list[str]]]:
     bench.write(conftest=LOOKING, test_a="def test_one(): pass\n")
     run = bench.run(*arguments, env=env)
     assert run.returncode == 0, run.stdout
@@ -100,9 +98,7 @@ def test_a_blocked_plugin_is_not_there(bench: Workbench) -> None:
     assert "unrecognized arguments: --ch-url" in run.stderr
 
 
-@pytest.mark.parametrize(
-    "flag", ["--collect-only", "--setup-plan", "--fixtures", "--help", "--version", "--markers"]
-)
+@pytest.mark.parametrize("flag", ["--collect-only", "--setup-plan", "--fixtures", "--help", "--version", "--markers"])
 def test_what_runs_no_tests_leaves_no_trace(bench: Workbench, flag: str) -> None:
     bench.write(test_a="def test_one(): pass\n")
     run = bench.run(ANYWHERE, flag)
@@ -112,9 +108,7 @@ def test_what_runs_no_tests_leaves_no_trace(bench: Workbench, flag: str) -> None
 
 
 def test_it_works_by_module_name_where_nothing_is_loaded_by_itself(observed: Observed) -> None:
-    observed.bench.write(
-        pytest_ini="[pytest]\n", test_a="def test_one(record_event): record_event('seen', {})\n"
-    )
+    observed.bench.write(pytest_ini="[pytest]\n", test_a="def test_one(record_event): record_event('seen', {})\n")
     done = finished(
         observed,
         observed.run("-p", "pytest_test_observer.plugin", env={"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}),
@@ -128,9 +122,7 @@ def test_runs_inside_an_observed_test_are_not_observed(observed: Observed) -> No
     observed_run = observed.bench.run(env={**observed.env, **settings})
     done = finished(observed, observed_run)
     assert observed_run.returncode == 0, observed_run.stdout
-    assert done.verdicts == {
-        name: [PASSED] for name in ("test_in_process", "test_in_subprocess", "test_child")
-    }
+    assert done.verdicts == {name: [PASSED] for name in ("test_in_process", "test_in_subprocess", "test_child")}
     assert "3 results sent" in done.run.summary
 
 

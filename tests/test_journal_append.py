@@ -120,9 +120,7 @@ def test_what_a_full_disk_cut_off_swallows_no_other_line_where_several_append(tm
     assert written_with_a_limit(tmp_path / "file", "shared") == [b"a" * 59, b"b" * 40, b"c" * 59]
 
 
-def test_rows_wait_in_memory_until_the_disk_takes_them_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rows_wait_in_memory_until_the_disk_takes_them_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = begun(tmp_path)
     journal.append(record("first"))
     with monkeypatch.context() as full:

@@ -177,9 +177,7 @@ def three_batches(directory: Path, monkeypatch: pytest.MonkeyPatch) -> JournalRe
     return reader
 
 
-def test_a_journal_of_which_all_has_arrived_leaves_no_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_journal_of_which_all_has_arrived_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reader = three_batches(tmp_path, monkeypatch)
     Path(reader.files.log).write_text("a library's warning\n")
     for sealed in reader.pending():

@@ -26,11 +26,7 @@ NOTICED_NS = 1_700_000_009_000_000_000
 
 
 def rows(journal: JournalWriter) -> list[dict[str, Any]]:
-    return [
-        json.loads(line)
-        for line in Path(journal.files.results).read_bytes().splitlines()
-        if line.endswith(b"}")
-    ]
+    return [json.loads(line) for line in Path(journal.files.results).read_bytes().splitlines() if line.endswith(b"}")]
 
 
 def completed(journal: JournalWriter) -> JournalReader:
@@ -42,9 +38,7 @@ def completed(journal: JournalWriter) -> JournalReader:
 def test_the_test_that_was_running_is_told_as_crashed(tmp_path: Path) -> None:
     journal = begun(tmp_path)
     journal.append(record("a"))
-    mark(
-        journal.files, started("a"), Enter("master", "teardown"), started("b"), Enter("master", "call")
-    )
+    mark(journal.files, started("a"), Enter("master", "teardown"), started("b"), Enter("master", "call"))
     completed(journal)
     [_, crashed] = rows(journal)
     verdict = {"nodeid": "b", "status": "broken", "outcome": "crashed", "when_phase": "call", "attempt": 1}
@@ -112,9 +106,7 @@ def test_completing_twice_changes_nothing(tmp_path: Path) -> None:
     completed(journal)
     before = {name: Path(f"{journal.files.directory}/{name}").read_bytes() for name in listing(journal.files)}
     completed(journal)
-    assert before == {
-        name: Path(f"{journal.files.directory}/{name}").read_bytes() for name in listing(journal.files)
-    }
+    assert before == {name: Path(f"{journal.files.directory}/{name}").read_bytes() for name in listing(journal.files)}
 
 
 def test_a_death_between_the_crashed_row_and_that_of_the_run_is_made_good(
@@ -240,9 +232,7 @@ def live(journal: JournalWriter, server: Server, kill: Kill, chance: random.Rand
 
 
 @pytest.mark.parametrize("seed", range(150))
-def test_whatever_dies_each_result_arrives_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
-) -> None:
+def test_whatever_dies_each_result_arrives_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     print(f"seed {seed}")
     chance = random.Random(seed)
     monkeypatch.setattr(reader_module, "BATCH_ROWS", chance.choice((1, 2, 5, 10_000)))
@@ -257,11 +247,7 @@ def test_whatever_dies_each_result_arrives_once(
         server.is_up = chance.random() < 0.5
         kill(finish, reader_of(journal.files), server)
     assert listing(journal.files) == []
-    results = [
-        json.loads(line)
-        for line in server.lines.elements()
-        if b'"started_at"' in line and b'"nodeid"' in line
-    ]
+    results = [json.loads(line) for line in server.lines.elements() if b'"started_at"' in line and b'"nodeid"' in line]
     arrived = Counter(row["nodeid"] for row in results if row["outcome"] == "passed")
     assert arrived == written
     assert sum(row["outcome"] == "crashed" for row in results) <= 1

@@ -74,9 +74,7 @@ def test_every_column_of_the_context_has_an_attribute_that_sets_it_but_the_run_i
             if field != "resource" and getattr(given, field) != getattr(detected, field)
         }
         # The service is named after the repository where nothing else names it.
-        expected = {"repository": {"repository", "service"}, "run_id": set[str]()}.get(
-            column.source, {column.source}
-        )
+        expected = {"repository": {"repository", "service"}, "run_id": set[str]()}.get(column.source, {column.source})
         assert changed == expected
 
 

@@ -98,9 +98,7 @@ def test_every_missing_table_is_made() -> None:
 def test_a_statement_for_people_is_one_line_with_quoted_names() -> None:
     sql = one_line(create_table(RUNS, PLACE))
     assert sql.startswith("CREATE TABLE IF NOT EXISTS `db`.`t_runs` (`run_id` String, `timestamp`")
-    assert sql.endswith(
-        "PARTITION BY toYYYYMM(timestamp) SETTINGS non_replicated_deduplication_window = 10000"
-    )
+    assert sql.endswith("PARTITION BY toYYYYMM(timestamp) SETTINGS non_replicated_deduplication_window = 10000")
 
 
 def test_ddl_runs_on_the_cluster_that_was_named() -> None:
@@ -109,9 +107,7 @@ def test_ddl_runs_on_the_cluster_that_was_named() -> None:
 
 def test_missing_columns_are_added_in_one_statement_after_the_one_before_them() -> None:
     found = as_documented(RESULTS)
-    columns = {
-        name: column for name, column in found.columns.items() if name not in {"run_id", "file", "line"}
-    }
+    columns = {name: column for name, column in found.columns.items() if name not in {"run_id", "file", "line"}}
     (statement,) = plan(existing(found._replace(columns=columns)), PLACE).statements
     assert one_line(statement) == (
         "ALTER TABLE `db`.`t` ADD COLUMN IF NOT EXISTS `run_id` String FIRST, "
@@ -148,9 +144,7 @@ def test_a_table_of_somebody_else_gets_no_columns_of_ours() -> None:
 
 
 def test_a_distributed_table_is_taken_as_it_is_but_not_altered() -> None:
-    found = as_documented(RESULTS)._replace(
-        engine="Distributed", engine_full="Distributed('c', 'db', 'local')"
-    )
+    found = as_documented(RESULTS)._replace(engine="Distributed", engine_full="Distributed('c', 'db', 'local')")
     assert plan(existing(found), PLACE) == NOTHING
     columns = {name: column for name, column in found.columns.items() if name != "line"}
     result = plan(existing(found._replace(columns=columns)), PLACE)
@@ -188,6 +182,4 @@ def test_the_engine_shows_each_column_with_a_type_that_is_compatible(
         where = f"database = '{database}' AND table = '{table.name('t')}'"
         shown = query(f"SELECT name, type FROM system.columns WHERE {where}")
         assert [name for name, _ in shown] == list(table.column_names)
-        assert all(
-            compatible(type_, column.type) for (_, type_), column in zip(shown, table.columns, strict=True)
-        )
+        assert all(compatible(type_, column.type) for (_, type_), column in zip(shown, table.columns, strict=True))

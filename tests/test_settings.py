@@ -98,9 +98,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_table_is_the_documented_one() -> None:
-    assert [(row.flag, row.env, row.name, row.parse(row.default)) for row in SETTINGS] == [
-        row[:4] for row in TABLE
-    ]
+    assert [(row.flag, row.env, row.name, row.parse(row.default)) for row in SETTINGS] == [row[:4] for row in TABLE]
     assert list(Settings.__annotations__) == [row.name for row in SETTINGS] + ["sources"]
     assert [row.name for row in SETTINGS if row.secret] == ["ch_password"]
 
@@ -294,9 +292,7 @@ def test_all_bad_variables_are_named_in_one_message() -> None:
         ({**ON, "ch_table": "t"}, {"PYTEST_OBSERVER_CH_TABLE": "a-b", "PYTEST_OBSERVER_CH_URL": "http://:1"}),
     ],
 )
-def test_a_bad_variable_nobody_uses_is_not_complained_of(
-    cli: dict[str, str], environ: dict[str, str]
-) -> None:
+def test_a_bad_variable_nobody_uses_is_not_complained_of(cli: dict[str, str], environ: dict[str, str]) -> None:
     assert on(resolve_layers(cli, environ, {})) is bool(cli)
 
 
@@ -312,9 +308,7 @@ def test_a_bad_flag_is_an_error_before_a_bad_variable_is_and_while_the_plugin_is
     assert not isinstance(caught.value, EnvironmentValueError)
 
 
-@pytest.mark.parametrize(
-    "name", ["ch_db", "ch_table", "ch_auto_migrate", "otlp_trace", "observer_exit_timeout"]
-)
+@pytest.mark.parametrize("name", ["ch_db", "ch_table", "ch_auto_migrate", "otlp_trace", "observer_exit_timeout"])
 def test_an_empty_flag_is_an_error_where_nothing_is_no_value(name: str) -> None:
     with pytest.raises(SettingError, match=r"cannot be '': .*accepted"):
         resolve_layers({name: ""}, {}, {})
@@ -328,9 +322,7 @@ def test_an_empty_flag_takes_back_what_lower_layers_set() -> None:
 
 
 @pytest.mark.parametrize("name", ["ch_url", "otlp_endpoint"])
-@pytest.mark.parametrize(
-    "url", ["http://me:hun#ter2@host", "http://me:hunter2@:1", "ftp://me:hunter2@host?x"]
-)
+@pytest.mark.parametrize("url", ["http://me:hun#ter2@host", "http://me:hunter2@:1", "ftp://me:hunter2@host?x"])
 def test_no_message_repeats_user_or_password_of_a_url(name: str, url: str) -> None:
     for cli, environ, ini in (
         ({name: url}, {}, {}),
@@ -418,9 +410,7 @@ NEEDS_9 = pytest.mark.skipif(pytest.version_tuple < (9,), reason="[tool.pytest] 
         pytest.param("setup.cfg", "[tool:pytest]" + NATIVE.replace('"', ""), id="setup.cfg"),
     ],
 )
-def test_toml_types_work_like_their_strings_in_every_kind_of_file(
-    file: str, text: str, project: Path
-) -> None:
+def test_toml_types_work_like_their_strings_in_every_kind_of_file(file: str, text: str, project: Path) -> None:
     (project / "pytest.ini").unlink()
     (project / file).write_text(text)
     with configured() as config:
@@ -459,9 +449,7 @@ def test_an_override_is_an_ini_value_and_an_empty_one_hides_the_file(project: Pa
     assert (settings.ch_url, settings.ch_table, settings.sources["ch_table"]) == ("", "other", "ini")
 
 
-def test_addopts_are_command_line_and_the_last_flag_wins(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_addopts_are_command_line_and_the_last_flag_wins(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (project / "pytest.ini").write_text("[pytest]\naddopts = --ch-url=one --ch-table=one --ch-db=one\n")
     monkeypatch.setenv("PYTEST_ADDOPTS", "--ch-table=two --ch-db=two --otlp")
     with configured("--ch-db=three", "--custom-events=true", "--ch-user", "me") as config:
@@ -470,9 +458,7 @@ def test_addopts_are_command_line_and_the_last_flag_wins(
     assert (settings.otlp, settings.custom_events, settings.ch_user) == (True, True, "me")
 
 
-def test_relative_paths_of_a_real_run_start_where_documented(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_relative_paths_of_a_real_run_start_where_documented(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (project / "pytest.ini").write_text("[pytest]\nch_url = chdb://x\n")
     (project / "sub").mkdir()
     monkeypatch.chdir(project / "sub")
@@ -529,9 +515,7 @@ def run(project: Path, *args: str, **environ: str) -> subprocess.CompletedProces
 @pytest.mark.parametrize(
     ("table", "types"),
     [
-        pytest.param(
-            "[tool.pytest]", {"addopts": '["-Werror"]', "filterwarnings": '["error"]'}, marks=NEEDS_9
-        ),
+        pytest.param("[tool.pytest]", {"addopts": '["-Werror"]', "filterwarnings": '["error"]'}, marks=NEEDS_9),
         ("[tool.pytest.ini_options]", {"addopts": '"-Werror"', "filterwarnings": '["error"]'}),
     ],
 )

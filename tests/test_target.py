@@ -82,9 +82,7 @@ def test_a_relative_path_starts_at_the_working_directory_unless_told_otherwise()
         ("me:p@ss:word", "me", "p@ss:word"),
     ],
 )
-def test_user_and_password_of_a_url_are_taken_decoded(
-    userinfo: str, user: str | None, password: str | None
-) -> None:
+def test_user_and_password_of_a_url_are_taken_decoded(userinfo: str, user: str | None, password: str | None) -> None:
     for text in (f"http://{userinfo}@host", f"{userinfo}@host:8123"):
         target = parse_clickhouse(text)
         assert (target.host, target.user, target.password) == ("host", user, password)

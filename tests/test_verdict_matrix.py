@@ -252,9 +252,7 @@ EXPECTED: dict[str, list[Verdict]] = {
     "test_unit_subtest_failed": [FAILED],
     "test_broken.py": _error("collect"),
 }
-CRASHED = {
-    f"test_crash_{phase}": ("broken", "crashed", phase, 1, False) for phase in ("setup", "call", "teardown")
-}
+CRASHED = {f"test_crash_{phase}": ("broken", "crashed", phase, 1, False) for phase in ("setup", "call", "teardown")}
 
 
 @pytest.fixture(scope="module", params=["serial", "xdist"])

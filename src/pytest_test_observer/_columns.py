@@ -81,8 +81,7 @@ _SPAN_ID = _record("span_id", "String", view="SpanId")
 _SPAN_ID_OF_TEST = "if(mapContains(SpanAttributes, 'pytest.phase'), SpanId, ParentSpanId)"
 # Failed and broken tests have an exception event; a skip's or xfail's reason is no exception of the program.
 _MESSAGE = (
-    "if(mapContains(exception, 'exception.message'), "
-    "exception['exception.message'], SpanAttributes['pytest.reason'])"
+    "if(mapContains(exception, 'exception.message'), exception['exception.message'], SpanAttributes['pytest.reason'])"
 )
 
 _STACKTRACE = "exception['exception.stacktrace']"

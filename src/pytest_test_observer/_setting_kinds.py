@@ -34,8 +34,7 @@ def _identifier(_: Setting, text: str, _base: str) -> str:
     # The pattern below, in words: compiling it would cost every run of pytest 0.1 ms.
     if not (text.isascii() and text.isidentifier() and len(text) <= 128):
         raise ValueError(
-            "it is no plain name; accepted: [A-Za-z_][A-Za-z0-9_]{0,127} "
-            "(letters without accents, digits, underscores)"
+            "it is no plain name; accepted: [A-Za-z_][A-Za-z0-9_]{0,127} (letters without accents, digits, underscores)"
         )
     return text
 

@@ -177,8 +177,7 @@ class EnvironmentValueError(SettingError):
 
     def __init__(self, cause: str) -> None:
         super().__init__(
-            f"{cause} pytest-test-observer stays off: this run is not recorded. "
-            "Correct the variable or unset it."
+            f"{cause} pytest-test-observer stays off: this run is not recorded. Correct the variable or unset it."
         )
         self.cause = cause
 
@@ -267,9 +266,7 @@ def given_on_command_line(config: pytest.Config) -> bool:
 
 def shown(settings: Settings) -> list[tuple[str, str, str]]:
     """Return (name, value without secrets, source) of every setting, in the order of the table."""
-    return [
-        (row.name, row.shown(getattr(settings, row.name)), settings.sources[row.name]) for row in SETTINGS
-    ]
+    return [(row.name, row.shown(getattr(settings, row.name)), settings.sources[row.name]) for row in SETTINGS]
 
 
 def _first_given(

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from pytest_test_observer._settings import Settings
 
 CLICKHOUSE_FORMS = (
-    "host, host:port, [v6]:port, http://..., https://..., "
-    "chdb:///absolute/path, chdb://relative/path or chdb://memory"
+    "host, host:port, [v6]:port, http://..., https://..., chdb:///absolute/path, chdb://relative/path or chdb://memory"
 )
 OTLP_FORMS = "http://host[:port][/path], https://host[:port][/path] or host:port"
 MEMORY = ":memory:"

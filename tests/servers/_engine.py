@@ -51,19 +51,14 @@ class Engine:
         self._path = path
         self._keeper = _chdb.connect(path)
         self.version, self.timezone, self.host = (
-            self._keeper.query("SELECT version(), timezone(), hostName()", "TabSeparated")
-            .bytes()
-            .decode()
-            .split()
+            self._keeper.query("SELECT version(), timezone(), hostName()", "TabSeparated").bytes().decode().split()
         )
 
     def error(self, code: int, text: str, name: str) -> ServerError:
         """Word an error as a server of this version does."""
         return ServerError(f"Code: {code}. DB::Exception: {text}. ({name})", self.version)
 
-    def run(
-        self, statement: Statement, *, database: str, settings: dict[str, str], bindings: dict[str, str]
-    ) -> Answer:
+    def run(self, statement: Statement, *, database: str, settings: dict[str, str], bindings: dict[str, str]) -> Answer:
         """Run one statement with settings of its own; raises `ServerError` with the engine's text."""
         handle = _chdb.connect(self._path)
         started = time.monotonic_ns()

@@ -112,15 +112,11 @@ def decompress(body: bytes, encoding: str) -> bytes:
     if encoding in {"", "identity"}:
         return body
     if encoding not in _CODECS:
-        raise ServerError(
-            f"Code: 48. DB::Exception: Unknown compression method {encoding}. (NOT_IMPLEMENTED)"
-        )
+        raise ServerError(f"Code: 48. DB::Exception: Unknown compression method {encoding}. (NOT_IMPLEMENTED)")
     try:
         return _CODECS[encoding]().decompress(body)
     except Exception as error:
-        raise ServerError(
-            f"Code: 117. DB::Exception: Cannot decompress: {error}. (INCORRECT_DATA)"
-        ) from error
+        raise ServerError(f"Code: 117. DB::Exception: Cannot decompress: {error}. (INCORRECT_DATA)") from error
 
 
 def encoding_for(accepted: str) -> str:
@@ -140,14 +136,9 @@ def form_fields(body: bytes, mime_type: str) -> dict[str, str]:
         return dict(parse_qsl(body.decode(), keep_blank_values=True))
     head = f"Content-Type: {mime_type}\r\n\r\n".encode()
     message: Any = email.message_from_bytes(head + body, policy=email.policy.HTTP)
-    fields = {
-        part.get_param("name", header="content-disposition"): _field_text(part)
-        for part in message.iter_parts()
-    }
+    fields = {part.get_param("name", header="content-disposition"): _field_text(part) for part in message.iter_parts()}
     if any(len(value) > MAX_FORM_FIELD for value in fields.values()):
-        raise ServerError(
-            "Code: 1000. DB::Exception: HTML Form Exception: Field value too long. (POCO_EXCEPTION)"
-        )
+        raise ServerError("Code: 1000. DB::Exception: HTML Form Exception: Field value too long. (POCO_EXCEPTION)")
     return fields
 
 
@@ -158,9 +149,7 @@ def _field_text(part: Any) -> str:
 
 def settings_of(params: dict[str, str]) -> dict[str, str]:
     """Return the parameters that are settings of the query."""
-    return {
-        key: value for key, value in params.items() if key not in _RESERVED and not key.startswith("param_")
-    }
+    return {key: value for key, value in params.items() if key not in _RESERVED and not key.startswith("param_")}
 
 
 def bindings_of(params: dict[str, str]) -> dict[str, str]:

@@ -28,9 +28,7 @@ def read_request(stream: BinaryIO) -> Received | None:
         return None
     headers = {name.lower(): value for name, value in http.client.parse_headers(stream).items()}
     if headers.get("transfer-encoding", "").lower() == "chunked":
-        return Received(
-            line.decode("latin-1").strip(), headers, b"".join(iter(lambda: _read_chunk(stream), b""))
-        )
+        return Received(line.decode("latin-1").strip(), headers, b"".join(iter(lambda: _read_chunk(stream), b"")))
     body = stream.read(int(headers.get("content-length", 0)))
     return Received(line.decode("latin-1").strip(), headers, body)
 
@@ -63,7 +61,5 @@ class _Handler(WholeBodyHandler):
             kept = {name: value for name, value in headers.items() if name != "transfer-encoding"}
             upstream.request(self.command, self.path, body, {**kept, "content-length": str(len(body))})
             response = upstream.getresponse()
-            answered = {
-                name: value for name, value in response.getheaders() if name not in {"Server", "Date"}
-            }
+            answered = {name: value for name, value in response.getheaders() if name not in {"Server", "Date"}}
             return response.status, answered, response.read()

@@ -186,9 +186,7 @@ class _Handler(WholeBodyHandler):
         self.connection.shutdown(socket.SHUT_RDWR)
 
     def _send_error(self, error: _http.ServerError, entry: Entry) -> None:
-        self._finish(
-            entry, error.status, error.text.encode(), {"X-ClickHouse-Exception-Code": str(error.code)}
-        )
+        self._finish(entry, error.status, error.text.encode(), {"X-ClickHouse-Exception-Code": str(error.code)})
 
     def _finish(self, entry: Entry, status: int, body: bytes, headers: dict[str, str]) -> None:
         entry.status = status

@@ -102,9 +102,7 @@ class ClickHouse:
         params = urlencode({"status": status, "count": count, "after": int(after), "keyword": keyword})
         self._request("POST", f"/__fail__?{params}")
 
-    def _request(
-        self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
-    ) -> bytes:
+    def _request(self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> bytes:
         with contextlib.closing(_connection(self._address)) as connection:
             connection.request(method, self._address.path.rstrip("/") + path, body, headers or {})
             response = connection.getresponse()

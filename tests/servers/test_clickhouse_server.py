@@ -84,9 +84,7 @@ COMPRESSORS: dict[str | None, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("compression", COMPRESSORS)
-def test_raw_insert_stores_the_rows_in_every_encoding(
-    client: Client, table: str, compression: str | None
-) -> None:
+def test_raw_insert_stores_the_rows_in_every_encoding(client: Client, table: str, compression: str | None) -> None:
     block = COMPRESSORS[compression](ROWS)
     summary = client.raw_insert(table, fmt="JSONEachRow", insert_block=block, compression=compression)
     assert summary.written_rows == 2
@@ -119,9 +117,7 @@ def test_parameters_are_bound_by_the_server(client: Client, table: str, count: i
 
 def test_a_form_carries_what_is_too_long_for_a_url(client: Client) -> None:
     long = ["x" * 50_000]
-    assert client.query("SELECT length({long:Array(String)}[1])", parameters={"long": long}).result_rows == [
-        (50_000,)
-    ]
+    assert client.query("SELECT length({long:Array(String)}[1])", parameters={"long": long}).result_rows == [(50_000,)]
 
 
 def test_the_same_token_stores_a_block_once(client: Client, table: str, query: Query) -> None:
@@ -165,9 +161,7 @@ def test_an_error_has_the_code_and_the_status_of_a_server(
     sql: str,
     expected: tuple[int, int],
 ) -> None:
-    with pytest.raises(
-        ServerAnswer, match=rf"Code: {expected[0]}\. DB::Exception: (?s:.)*\(version "
-    ) as caught:
+    with pytest.raises(ServerAnswer, match=rf"Code: {expected[0]}\. DB::Exception: (?s:.)*\(version ") as caught:
         clickhouse_server.execute("", sql.encode(), database=database)
     assert (caught.value.code, caught.value.status) == expected
 
@@ -196,9 +190,7 @@ def test_rows_reach_the_views_of_their_table(
     assert query("SELECT ten FROM v ORDER BY ten") == query(f"SELECT id * 10 FROM {table} ORDER BY id")
 
 
-def test_a_view_that_throws_fails_the_insert(
-    clickhouse_server: ClickHouse, database: str, table: str
-) -> None:
+def test_a_view_that_throws_fails_the_insert(clickhouse_server: ClickHouse, database: str, table: str) -> None:
     view = f"CREATE MATERIALIZED VIEW v ENGINE = Memory AS SELECT throwIf(id > 0) AS thrown FROM {table}"
     clickhouse_server.execute(view, database=database)
     with pytest.raises(ServerAnswer, match="while pushing to view"):
@@ -262,13 +254,9 @@ def test_each_user_may_do_what_its_rights_say(
             client.command(sql)
 
 
-def test_the_log_tells_what_was_asked_and_no_password(
-    clickhouse_server: ClickHouse, database: str, table: str
-) -> None:
+def test_the_log_tells_what_was_asked_and_no_password(clickhouse_server: ClickHouse, database: str, table: str) -> None:
     clickhouse_server.reset()
-    clickhouse_server.execute(
-        f"INSERT INTO {table} FORMAT JSONEachRow", ROWS, database=database, async_insert="0"
-    )
+    clickhouse_server.execute(f"INSERT INTO {table} FORMAT JSONEachRow", ROWS, database=database, async_insert="0")
     with pytest.raises(ServerAnswer):
         clickhouse_server.execute("SELECT 1", user="default", password=PASSWORD, max_threads="no number")
     insert, failed = clickhouse_server.requests()
@@ -332,16 +320,14 @@ def test_requests_run_side_by_side_and_none_is_lost(
 
 
 def test_rows_come_as_plain_values(query: Query) -> None:
-    assert query(
-        "SELECT 18446744073709551615, [('a', 'b')], map('k', [1]), 'x\u2028y', toDateTime64(1, 3, 'UTC')"
-    ) == [(18446744073709551615, [["a", "b"]], {"k": [1]}, "x\u2028y", "1970-01-01 00:00:01.000")]
+    assert query("SELECT 18446744073709551615, [('a', 'b')], map('k', [1]), 'x\u2028y', toDateTime64(1, 3, 'UTC')") == [
+        (18446744073709551615, [["a", "b"]], {"k": [1]}, "x\u2028y", "1970-01-01 00:00:01.000")
+    ]
 
 
 def test_the_greeting_tells_the_go_client_to_speak_revision_0(clickhouse_server: ClickHouse) -> None:
     hello = "SELECT displayName(), version(), revision(), timezone()"
-    block = clickhouse_server.execute(
-        "", hello.encode(), client_protocol_version="54460", default_format="Native"
-    )
+    block = clickhouse_server.execute("", hello.encode(), client_protocol_version="54460", default_format="Native")
     block_info, four_columns_one_row = b"\x01\x00\x02\xff\xff\xff\xff\x00", b"\x04\x01"
     assert block.startswith(block_info + four_columns_one_row + b"\x0ddisplayName()\x06String\x00")
     assert b"\x0arevision()\x06UInt32\x00" + bytes(4) in block
@@ -358,9 +344,7 @@ def test_what_a_server_stored_can_be_read_from_its_directory_afterwards(tmp_path
     with running_clickhouse(tmp_path) as server:
         server.execute("CREATE TABLE t (id UInt64, names Array(String)) ENGINE = MergeTree ORDER BY id")
         server.execute("INSERT INTO t VALUES (9007199254740993, ['a', 'é'])")
-    assert embedded_query(tmp_path / "data", "SELECT * FROM t") == [
-        {"id": 9007199254740993, "names": ["a", "é"]}
-    ]
+    assert embedded_query(tmp_path / "data", "SELECT * FROM t") == [{"id": 9007199254740993, "names": ["a", "é"]}]
 
 
 @pytest.mark.parametrize("end", ["SIGTERM", "the end of its input"])

@@ -274,8 +274,7 @@ SYSTEMS: tuple[CISystem, ...] = (
         "bamboo",
         sign="bamboo_planKey bamboo_buildKey",
         run_id="{bamboo_planKey}-{bamboo_buildNumber} bamboo_buildNumber",
-        commit="bamboo_planRepository_1_revision bamboo_planRepository_revision"
-        " bamboo_repository_revision_number",
+        commit="bamboo_planRepository_1_revision bamboo_planRepository_revision bamboo_repository_revision_number",
         branch="bamboo_repository_pr_sourceBranch bamboo_planRepository_1_branchName"
         " bamboo_planRepository_branchName bamboo_repository_branch_name",
         job="bamboo_shortJobName",

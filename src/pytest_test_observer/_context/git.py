@@ -136,9 +136,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.stdout.close()
 
 
-_URL = re.compile(
-    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*(?:::[A-Za-z][A-Za-z0-9+.-]*)?)://(?P<rest>.*)", re.DOTALL
-)
+_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*(?:::[A-Za-z][A-Za-z0-9+.-]*)?)://(?P<rest>.*)", re.DOTALL)
 _SCP_PASSWORD = re.compile(r"^([^/@:]+):[^/@]*@")
 _SECRET_PARAMETER = re.compile(
     r"(?<=[?&#])[^=&#]*(?:token|passw|secret|api_?key|signature|credential)[^=&#]*=[^&#]*&?", re.IGNORECASE

@@ -48,8 +48,7 @@ _STATUSES: dict[int, Reply] = {
 }
 _REDIRECT = Reply(
     _UNAVAILABLE,
-    "redirects are not followed, they could take credentials elsewhere ({status}): "
-    "give the final address in --ch-url",
+    "redirects are not followed, they could take credentials elsewhere ({status}): give the final address in --ch-url",
     fatal=True,
 )
 _FAILED = Reply(_IN_DOUBT, "the server or a proxy before it failed ({status}){said}")

@@ -190,9 +190,7 @@ class ClickHouseDestination:
             insert_block=data,
             fmt="JSONEachRow",
             compression=encoding,
-            settings=self._insert_settings
-            | _accepted(client, {_TOKEN: batch.token})
-            | {"wait_end_of_query": "1"},
+            settings=self._insert_settings | _accepted(client, {_TOKEN: batch.token}) | {"wait_end_of_query": "1"},
         )
 
     def _explain(self, error: Exception) -> Reply:

@@ -54,9 +54,7 @@ def opened(path: str, wait_s: float = 30.0, on_wait: Callable[[str], None] | Non
         return
     directory = os.path.realpath(path)
     if "?" in directory:  # the engine reads options after it and stores into what stands before
-        raise EmbeddedError(
-            f"{directory} cannot be a database: no question mark may be in its path", fatal=True
-        )
+        raise EmbeddedError(f"{directory} cannot be a database: no question mark may be in its path", fatal=True)
     load_engine()  # a second and more, better not while others wait for the lock
     turn = _Turn(directory, wait_s, on_wait)
     with _locked(turn), contextlib.closing(_connect_when_free(turn)) as client:

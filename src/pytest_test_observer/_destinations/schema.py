@@ -177,8 +177,7 @@ def _plan_guard(table: Table, found: Found, place: Place, result: Plan) -> None:
         return
     if found.engine.endswith("MergeTree"):
         result.guards.append(
-            f"ALTER TABLE {place.of(table)}{place.on_cluster} MODIFY SETTING "
-            f"{_WINDOW} = {DEDUPLICATION_WINDOW}"
+            f"ALTER TABLE {place.of(table)}{place.on_cluster} MODIFY SETTING {_WINDOW} = {DEDUPLICATION_WINDOW}"
         )
     elif found.engine not in _FORWARDING_ENGINES and found.engine != "Null":
         result.notes.append(
