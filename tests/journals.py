@@ -63,7 +63,7 @@ def begun(directory: Path, run_id: str = "run", **fields: Any) -> JournalWriter:
     """Return a journal below ``directory`` whose rows can be written."""
     journal = JournalWriter.create({"XDG_CACHE_HOME": str(directory)}, run_id)
     line = begin(**fields)
-    journal.begin(line.context, line)
+    journal.begin(line)
     return journal
 
 

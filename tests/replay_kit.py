@@ -66,16 +66,12 @@ class Replayer:
     def replay(self, *arguments: str | Path, env: dict[str, str] | None = None) -> Done:
         """Replay in this process, which is fast; locks of this process do not count then."""
         ours = {name: None for name in os.environ if name.startswith(_RUN_VARIABLES)}
-        result = CliRunner().invoke(
-            main, ["replay", *map(str, arguments)], env={**ours, **self.env, **(env or {})}
-        )
+        result = CliRunner().invoke(main, ["replay", *map(str, arguments)], env={**ours, **self.env, **(env or {})})
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return Done(result.exit_code, result.output)
 
-    def start(
-        self, *arguments: str | Path, env: dict[str, str] | None = None, **options: Any
-    ) -> subprocess.Popen[str]:
+    def start(self, *arguments: str | Path, env: dict[str, str] | None = None, **options: Any) -> subprocess.Popen[str]:
         """Start a replay as a process."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(_RUN_VARIABLES)}
         return subprocess.Popen(
@@ -94,9 +90,7 @@ class Replayer:
         output, _ = process.communicate(timeout=_PATIENCE)
         return Done(process.returncode, output)
 
-    def rows(
-        self, columns: str = "*", table: str = "pytest_results", order: str = "nodeid"
-    ) -> list[dict[str, Any]]:
+    def rows(self, columns: str = "*", table: str = "pytest_results", order: str = "nodeid") -> list[dict[str, Any]]:
         """Return what the server has."""
         sql = f"SELECT {columns} FROM {table} ORDER BY {order} FORMAT JSONEachRow"
         numbers = {"output_format_json_quote_64bit_integers": "0"}
@@ -152,16 +146,12 @@ class Replayer:
         return journal.files
 
 
-def open_journal(
-    environ: dict[str, str], run_id: str = "run", process: Process | None = None
-) -> JournalWriter:
+def open_journal(environ: dict[str, str], run_id: str = "run", process: Process | None = None) -> JournalWriter:
     """Begin a journal as a run does, and hold its lock."""
     journal = JournalWriter.create(environ, run_id)
     session_id = (run_id * 32).encode().hex()[:32]
     context = Context(run_id=run_id, service="shop")
-    journal.begin(
-        context, Begin("0.3.0", session_id, context, START_NS, process or this_process(), "session")
-    )
+    journal.begin(Begin("0.3.0", session_id, context, START_NS, process or this_process(), "session"))
     journal.note(Collected(collected=3, deselected=0, trace_scope="session"))
     return journal
 
@@ -169,7 +159,7 @@ def open_journal(
 def record(ids: Ids, number: int, events: int = 0) -> TestRecord:
     """Return one attempt of a test."""
     nodeid = f"test_a.py::test_{number:06d}"
-    span = ids.test(nodeid, 1)
+    span, parent_span_id = ids.test(nodeid, 1)
     start = START_NS + number * 1_000_000
     return TestRecord(
         nodeid=nodeid,
@@ -183,7 +173,7 @@ def record(ids: Ids, number: int, events: int = 0) -> TestRecord:
         duration=0.001,
         trace_id=span.trace_id,
         span_id=span.span_id,
-        parent_span_id=ids.parent_of_test(nodeid),
+        parent_span_id=parent_span_id,
         file="test_a.py",
         events=[Event(start, seq, "step", {"n": str(seq)}) for seq in range(events)],
     )

@@ -12,7 +12,7 @@ import pytest
 
 from pytest_test_observer._clock import Clock
 from pytest_test_observer._extras import Extras, PhaseTimes
-from pytest_test_observer._record import AllureMeta, Event
+from pytest_test_observer._record import AllureMeta, Event, FixtureTimes
 from pytest_test_observer._verdict import PHASES
 
 if TYPE_CHECKING:
@@ -75,6 +75,10 @@ class Capture:
         if self._keep_events:
             events = self._current.events
             events.append(Event(Clock.time_ns(), len(events), name, dict(sorted(payload.items()))))
+
+    def add_fixture(self, times: FixtureTimes) -> None:
+        """Keep how long a fixture took that was set up or torn down for the running attempt."""
+        self._current.fixtures.append(times)
 
     def ended(self, item: pytest.Item, call: pytest.CallInfo[Any]) -> None:
         """Take in how a phase went; subtests come here too, before the call that they belong to."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pytest_test_observer._record import AllureMeta, Event
+from pytest_test_observer._record import AllureMeta, Event, FixtureTimes
 from pytest_test_observer._rows import encode
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class Extras(msgspec.Struct, array_like=True):
     markers: list[str] = msgspec.field(default_factory=list)
     allure: AllureMeta = AllureMeta()
     events: list[Event] = msgspec.field(default_factory=list)
+    fixtures: list[FixtureTimes] = msgspec.field(default_factory=list)
 
 
 _decoder = msgspec.json.Decoder(Extras)

@@ -6,7 +6,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_test_observer._errors import ErrorText, error_text, joined, reason
-from pytest_test_observer._record import NS_PER_S
+from pytest_test_observer._record import NS_PER_S, PhaseTimes
 from pytest_test_observer._text import storable
 from pytest_test_observer._verdict import PHASES, Attempt, Phase, Verdict
 
@@ -108,6 +108,13 @@ class Gathered:
             by_phase["call"] = self._subtest_errors + by_phase.get("call", [])
         decisive = by_phase.pop(verdict.when_phase, [])
         return joined([*decisive, *chain.from_iterable(by_phase.values())], error_type)
+
+    def times(self) -> list[PhaseTimes]:
+        """Return when the phases ran, in order."""
+        return [
+            PhaseTimes(when, int(phase.start * NS_PER_S), int(phase.stop * NS_PER_S), phase.outcome)
+            for when, phase in self.phases.items()
+        ]
 
     @property
     def started_ns(self) -> int:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 SESSION_NAME = "test_observer_session"
 CAPTURE_NAME = "test_observer_capture"
+FIXTURES_NAME = "test_observer_fixtures"
 _NO_OTLP = "this version does not send over OTLP yet: results go to ClickHouse only."
 _NOTHING_BUT_OTLP = "off. This version does not send over OTLP yet: this run is not recorded. Set --ch-url."
 
@@ -55,7 +56,9 @@ def observe_session(config: pytest.Config, settings: Settings) -> None:
     config.add_cleanup(hooks.clean_up)
     if not getattr(config.option, "tx", None):
         marks = MarkWriter(run.marks, MASTER_SLOT, MASTER)
-        here = _capture(config, marks, keep_events=settings.custom_events, selection=run.selection)
+        here = _capture(
+            config, marks, keep_events=settings.custom_events, detail=_detail(settings), selection=run.selection
+        )
         run.recorder.tests_run_here(here.capture.extras_for)
 
 
@@ -64,18 +67,28 @@ def observe_worker(config: pytest.Config, worker_input: dict[str, Any]) -> None:
     given = worker_input[WORKER_KEY]
     selection = Selection()
     marks = MarkWriter(given["marks"], given["slot"], worker_input["workerid"], grouped=given["grouped"])
-    hooks = _capture(config, marks, keep_events=given["events"], selection=selection)
+    hooks = _capture(config, marks, keep_events=given["events"], detail=given["detail"], selection=selection)
     config.pluginmanager.register(WorkerHooks(config, hooks, selection), SESSION_NAME)
 
 
-def _capture(config: pytest.Config, marks: MarkWriter, *, keep_events: bool, selection: Selection) -> CaptureHooks:
+def _capture(
+    config: pytest.Config, marks: MarkWriter, *, keep_events: bool, detail: str, selection: Selection
+) -> CaptureHooks:
     config.add_cleanup(marks.close)
     allure = install(config)
     capture = Capture(marks, read_allure=allure.meta if allure else None, keep_events=keep_events)
     hooks = CaptureHooks(config, capture, selection)
     config.pluginmanager.register(hooks, CAPTURE_NAME)
+    if detail == "fixture":
+        from pytest_test_observer._fixtures import FixtureHooks  # noqa: PLC0415 - only where it is asked for
+
+        config.pluginmanager.register(FixtureHooks(capture.add_fixture, hooks.guard), FIXTURES_NAME)
     config.stash[CAPTURE] = hooks
     return hooks
+
+
+def _detail(settings: Settings) -> str:
+    return settings.otlp_detail if settings.otlp else "test"
 
 
 class Guard:
@@ -230,6 +243,7 @@ class SessionHooks:
             "marks": self._run.marks,
             "slot": next(self._slots),
             "events": self._settings.custom_events,
+            "detail": _detail(self._settings),
             "grouped": self._run.recorder.grouped,
         }
         self._alive.add(node.gateway.id)

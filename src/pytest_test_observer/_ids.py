@@ -56,25 +56,26 @@ class Ids:
         if self.scope == "auto":
             self.scope = "session" if collected <= TESTS_PER_TRACE else "module"
 
-    def test(self, nodeid: str, attempt: int, distinction: str = "") -> SpanContext:
-        """Name the span of an attempt; ``distinction`` tells equal node ids apart (worker, occurrence)."""
+    def test(self, nodeid: str, attempt: int, distinction: str = "", part: int = 0) -> tuple[SpanContext, str]:
+        """Name the span of an attempt, and the span above it: empty where it is the root of its trace.
+
+        ``distinction`` tells equal node ids apart (worker, occurrence); ``part`` counts the traces that one of
+        its scope has become too large for.
+        """
         span_id = self._hash(8, "test", nodeid, str(attempt), distinction)
         if self.scope == "module":
-            return SpanContext(self.module(nodeid).trace_id, span_id)
+            module = self.module(nodeid.partition("::")[0], part)
+            return SpanContext(module.trace_id, span_id), module.span_id
         if self.scope == "test":
-            return SpanContext(self._hash(16, "test trace", nodeid, str(attempt), distinction), span_id)
-        return SpanContext(self.session.trace_id, span_id)
+            return SpanContext(self._hash(16, "test trace", nodeid, str(attempt), distinction), span_id), ""
+        if part:
+            return SpanContext(self._hash(16, "trace", str(part)), span_id), ""
+        return SpanContext(self.session.trace_id, span_id), self.session.span_id
 
-    def module(self, nodeid: str) -> SpanContext:
-        """Name the span of the module that ``nodeid`` belongs to."""
-        module = nodeid.partition("::")[0]
-        return SpanContext(self._hash(16, "module trace", module), self._hash(8, "module span", module))
-
-    def parent_of_test(self, nodeid: str) -> str:
-        """Return the span id above a test's span, empty where the test is the root of its trace."""
-        if self.scope == "module":
-            return self.module(nodeid).span_id
-        return "" if self.scope == "test" else self.session.span_id
+    def module(self, module: str, part: int = 0) -> SpanContext:
+        """Name the span of a module, in the trace of one of its parts."""
+        names = (module, str(part)) if part else (module,)
+        return SpanContext(self._hash(16, "module trace", *names), self._hash(8, "module span", *names))
 
     def _hash(self, size: int, *parts: str) -> str:
         text = "\0".join(parts).encode("utf-8", "backslashreplace")

@@ -5,6 +5,8 @@ Everything downstream (row, span, counts) is derived from these; nothing here kn
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
 NS_PER_MS = 1_000_000
@@ -54,6 +56,36 @@ class Context(msgspec.Struct, frozen=True):
     resource: dict[str, str] = {}
 
 
+class PhaseTimes(NamedTuple):
+    """When a phase ran, nanoseconds since the epoch, and what pytest's report of it says."""
+
+    when: str
+    start_ns: int
+    end_ns: int
+    outcome: str = ""
+
+
+class FixtureTimes(NamedTuple):
+    """When a fixture was set up or torn down (``when``), nanoseconds since the epoch; ``module`` is its owner's."""
+
+    name: str
+    scope: str
+    when: str
+    start_ns: int
+    end_ns: int
+    module: str = ""
+
+
+class ModuleTimes(NamedTuple):
+    """The span of a module, where traces are per module; ids in hexadecimal digits."""
+
+    module: str
+    start_ns: int
+    end_ns: int
+    trace_id: str
+    span_id: str
+
+
 class TestRecord(msgspec.Struct, frozen=True):
     """One attempt of one test: the one fact behind the row and the span.
 
@@ -89,6 +121,8 @@ class TestRecord(msgspec.Struct, frozen=True):
     allure: AllureMeta = AllureMeta()
     attributes: dict[str, str] = {}
     events: list[Event] = []
+    phases: list[PhaseTimes] = []
+    fixtures: list[FixtureTimes] = []
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -120,6 +154,8 @@ class RunRecord(msgspec.Struct, frozen=True):
     not_run: int = 0
     partial: bool = False
     tests: Counts = Counts()
+    modules: list[ModuleTimes] = []
+    fixtures: list[FixtureTimes] = []
     workers: int = 0
     attributes: dict[str, str] = {}
 

@@ -16,9 +16,11 @@ from pytest_test_observer._clock import Clock
 from pytest_test_observer._errors import ErrorText, error_text, type_and_message
 from pytest_test_observer._extras import Extras, take
 from pytest_test_observer._gathered import Gathered, Location, location_of, ungrouped
-from pytest_test_observer._record import AllureMeta, TestRecord
+from pytest_test_observer._ids import SpanContext
+from pytest_test_observer._record import AllureMeta, FixtureTimes, PhaseTimes, TestRecord
 from pytest_test_observer._tally import Identity, Tally
 from pytest_test_observer._text import storable
+from pytest_test_observer._traces import Traces, estimated_size
 from pytest_test_observer._verdict import PHASES, Attempt, Verdict, decide
 
 if TYPE_CHECKING:
@@ -66,6 +68,7 @@ class Naming:
     def __init__(self, ids: Ids, *, per_worker: bool = False) -> None:
         self.ids = ids
         self.tally = Tally()
+        self.traces = Traces()
         self._per_worker = per_worker
 
     def identity(self, key: Key) -> Identity:
@@ -76,21 +79,26 @@ class Naming:
         """Build the record of an attempt and count it."""
         identity = self.identity(key)
         attempt = self.tally.number(identity, key.attempt)
-        span = self.ids.test(identity.nodeid, attempt, identity.distinction)
+        part = self._part(identity.nodeid, facts)
+        span, parent_span_id = self.ids.test(identity.nodeid, attempt, identity.distinction, part)
+        end_ns = max(facts.end_ns, facts.start_ns)
+        if self.ids.scope == "module":
+            module = SpanContext(span.trace_id, parent_span_id)
+            self.traces.stretch(identity.nodeid, module, facts.start_ns, end_ns)
         ran = "call" if "call" in gathered.phases else verdict.when_phase
         record = TestRecord(
             nodeid=identity.nodeid,
             attempt=attempt,
             worker_id=key.worker,
             start_ns=facts.start_ns,
-            end_ns=max(facts.end_ns, facts.start_ns),
+            end_ns=end_ns,
             status=verdict.status,
             outcome=verdict.outcome,
             when_phase=verdict.when_phase,
             duration=gathered.duration(ran),
             trace_id=span.trace_id,
             span_id=span.span_id,
-            parent_span_id=self.ids.parent_of_test(identity.nodeid),
+            parent_span_id=parent_span_id,
             flaky=verdict.status == "passed" and self.tally.is_troubled(identity),
             setup_duration=gathered.duration("setup"),
             call_duration=gathered.duration("call"),
@@ -105,9 +113,18 @@ class Naming:
             allure=facts.extras.allure if facts.extras else AllureMeta(),
             attributes=gathered.attributes,
             events=facts.extras.events if facts.extras else [],
+            phases=facts.phases,
+            fixtures=facts.fixtures,
         )
         self.tally.count(identity, record)
         return record
+
+    def _part(self, nodeid: str, facts: Facts) -> int:
+        """Return the trace of its scope that still has room for a span."""
+        events = facts.extras.events if facts.extras else []
+        payloads = sum(len(key) + len(value) for event in events for key, value in event.payload.items())
+        texts = len(facts.error.message) + len(facts.error.stacktrace)
+        return self.traces.part_for(self.ids.scope, nodeid, estimated_size(nodeid, texts, len(events), payloads))
 
     def crashed(
         self, running: Running, error: ErrorText, noticed_ns: int, gathered: Gathered | None = None
@@ -135,6 +152,8 @@ class Facts(msgspec.Struct, frozen=True):
     markers: list[str]
     error_type: str = ""
     extras: Extras | None = None
+    phases: list[PhaseTimes] = []
+    fixtures: list[FixtureTimes] = []
 
 
 class _Latest:
@@ -151,8 +170,9 @@ class _Latest:
 class Recorder:
     """Gathers reports and hands each finished attempt to ``sink``.
 
-    ``errors`` is the setting ``observer_errors`` (``full``, ``message`` or ``none``); ``running`` returns
-    what the dead worker of that name marked down last; ``grouped`` is ``--dist loadgroup``.
+    ``errors`` is the setting ``observer_errors`` (``full``, ``message`` or ``none``), ``detail`` is ``otlp_detail``
+    (``test``, ``phase`` or ``fixture``). ``running`` returns what the dead worker of that name marked down last;
+    ``grouped`` is ``--dist loadgroup``. ``shared_fixtures`` are those of modules and of the session.
     """
 
     def __init__(
@@ -161,11 +181,14 @@ class Recorder:
         sink: Callable[[TestRecord], None],
         *,
         errors: str = "full",
+        detail: str = "test",
         running: Callable[[str], Running | None] = lambda _worker: None,
     ) -> None:
         self.naming = naming
         self._sink = sink
         self._errors = errors
+        self._detail = detail
+        self.shared_fixtures: list[FixtureTimes] = []
         self._running = running
         self._extras_of: Callable[[pytest.TestReport], Extras | None] = take
         self._worker_of: Callable[[pytest.TestReport], str] = worker_of
@@ -263,8 +286,16 @@ class Recorder:
             error=self._allowed(gathered.error(verdict, error_type)),
             error_type=error_type,
             extras=extras,
+            phases=gathered.times() if self._detail != "test" else [],
+            fixtures=self._own_fixtures(extras),
         )
         self._sink(self.naming.record(key, verdict, gathered, facts))
+
+    def _own_fixtures(self, extras: Extras | None) -> list[FixtureTimes]:
+        """Return the fixtures that only this attempt used; those that tests share are kept for the run."""
+        fixtures = extras.fixtures if extras else []
+        self.shared_fixtures += [times for times in fixtures if times.scope != "function"]
+        return [times for times in fixtures if times.scope == "function"]
 
     def _allowed(self, text: ErrorText) -> ErrorText:
         if self._errors == "full":

@@ -55,6 +55,7 @@ class ObservedRun:
             Naming(ids, per_worker=per_worker),
             self._journal.append,
             errors=settings.observer_errors,
+            detail=settings.otlp_detail if destinations.otlp else "test",
             running=lambda worker: read_marks(self.marks).get(worker),
         )
         self._ids = ids
@@ -84,8 +85,9 @@ class ObservedRun:
             parent=(ids.parent.trace_id, ids.parent.span_id) if ids.parent else None,
             per_worker=self._per_worker,
             errors=self._settings.observer_errors,
+            spans=self._destinations.otlp is not None,
         )
-        self._journal.begin(self._context, line)
+        self._journal.begin(line)
 
     def collected(self) -> None:
         """Collection is over: settle what depends on the number of tests."""
@@ -142,6 +144,8 @@ class ObservedRun:
             partial=self.selection.is_partial or not_run > 0,
             tests=tally.counts,
             workers=self.selection.workers,
+            modules=self.recorder.naming.traces.modules,
+            fixtures=self.recorder.shared_fixtures,
             attributes=self._context.resource,
         )
 

@@ -40,6 +40,9 @@ class _Row(msgspec.Struct):
     when_phase: str
     worker_id: str
     started_at: int
+    finished_at: int
+    trace_id: str
+    parent_span_id: str
 
 
 def complete(reader: JournalReader, noticed_ns: int) -> None:
@@ -53,7 +56,7 @@ def complete(reader: JournalReader, noticed_ns: int) -> None:
         return
     naming = Naming(_ids(begin, reader.collected), per_worker=begin.per_worker)
     running = _running(reader.files, naming, per_worker=begin.per_worker)
-    rows = RowEncoder(begin.context)
+    rows = RowEncoder(begin.context, spans=begin.spans)
     if running:
         results = Appender(reader.files.results, create=not os.path.exists(reader.files.results))
         if reader.torn("results"):
@@ -80,6 +83,9 @@ def _running(files: JournalFiles, naming: Naming, *, per_worker: bool) -> list[R
     for row in _rows(files.results):
         identity = Identity(row.nodeid, 1, row.worker_id if per_worker else "")
         naming.tally.count(identity, row)
+        if naming.ids.scope == "module":
+            times = row.started_at * NS_PER_MS, row.finished_at * NS_PER_MS
+            naming.traces.stretch(row.nodeid, SpanContext(row.trace_id, row.parent_span_id), *times)
         if row.nodeid in marked:
             place = (row.nodeid, row.worker_id)
             finished[place] += 1
@@ -123,5 +129,6 @@ def _run_record(begin: Begin, collected: Collected | None, naming: Naming, notic
         partial=known.partial or not_run > 0,
         tests=naming.tally.counts,
         workers=known.workers,
+        modules=naming.traces.modules,
         attributes=begin.context.resource,
     )

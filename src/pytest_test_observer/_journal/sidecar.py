@@ -21,7 +21,8 @@ class Process(msgspec.Struct, frozen=True):
 class Begin(msgspec.Struct, frozen=True, tag_field="kind", tag="begin"):
     """First line: who writes, and what all rows of the run have in common.
 
-    ``trace_scope`` and ``parent`` make the ids of spans; ``per_worker`` is ``--dist each``.
+    ``trace_scope`` and ``parent`` make the ids of spans; ``per_worker`` is ``--dist each``; ``spans`` says whether
+    the lines of rows carry what spans need besides.
     """
 
     version: str
@@ -33,6 +34,7 @@ class Begin(msgspec.Struct, frozen=True, tag_field="kind", tag="begin"):
     parent: tuple[str, str] | None = None
     per_worker: bool = False
     errors: str = "full"
+    spans: bool = False
 
 
 class Collected(msgspec.Struct, frozen=True, tag_field="kind", tag="collected"):

@@ -11,13 +11,13 @@ from pytest_test_observer._journal.append import Appender
 from pytest_test_observer._journal.files import JournalFiles, candidates, usable_directories
 from pytest_test_observer._journal.locks import WRITER, FileLock
 from pytest_test_observer._journal.remove import remove
-from pytest_test_observer._journal.sidecar import Line, encode_line
+from pytest_test_observer._journal.sidecar import Begin, Line, encode_line
 from pytest_test_observer._rows import RowEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_test_observer._record import Context, RunRecord, TestRecord
+    from pytest_test_observer._record import RunRecord, TestRecord
 
 # Held in memory while the disk takes nothing (it is full, say). Beyond it lines are lost, and counted.
 HELD_BYTES = 16 * 1024 * 1024
@@ -58,9 +58,9 @@ class JournalWriter:
                 reasons.append(f"{directory}: {error.strerror or error}")
         raise JournalError("; ".join(reasons) or "no directory for buffers could be made")
 
-    def begin(self, context: Context, line: Line) -> None:
+    def begin(self, line: Begin) -> None:
         """Write the first line of the sidecar. Rows can be written from now on."""
-        self._rows = RowEncoder(context)
+        self._rows = RowEncoder(line.context, spans=line.spans)
         self.note(line)
 
     def note(self, line: Line) -> None:
