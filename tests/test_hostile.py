@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -421,3 +422,23 @@ def test_what_the_helper_is_given_holds_no_secret(observed: Observed) -> None:
     (observed.bench.suite / "go").touch()
     process.communicate(timeout=60)
     assert not [text for text in texts if observed.server.password.encode() in text]
+
+
+@pytest.mark.parametrize("server", ["up", "down"])
+def test_a_disk_that_fills_up_costs_what_did_not_fit_and_that_is_told(observed: Observed, server: str) -> None:
+    observed.bench.write(test_h="import pytest\n@pytest.mark.parametrize('n', range(50))\ndef test_ok(n): pass\n")
+    with faulty("refusing") as refusing:
+        run = observed.bench.run(
+            f"--ch-url={observed.server.url if server == 'up' else refusing.url}",
+            f"--ch-db={observed.database}",
+            "--observer-exit-timeout=20",
+            env=observed.env,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
+        )
+    found = re.search(r"(\d+) lost \(\[Errno 27\] File too large\)", run.summary)
+    assert found
+    whole = observed.rows("nodeid") if server == "up" else observed.bench.kept_rows()
+    assert len(whole) + int(found[1]) == 50
+    assert 10 < len(whole) < 50
+    assert run.returncode == 0
+    assert run.stderr == ""
