@@ -34,19 +34,16 @@ if TYPE_CHECKING:
 SESSION_NAME = "test_observer_session"
 CAPTURE_NAME = "test_observer_capture"
 FIXTURES_NAME = "test_observer_fixtures"
-_NO_OTLP = "this version does not send over OTLP yet: results go to ClickHouse only."
-_NOTHING_BUT_OTLP = "off. This version does not send over OTLP yet: this run is not recorded. Set --ch-url."
 
 
 def observe_session(config: pytest.Config, settings: Settings) -> None:
     """Observe the session of the process that the user started."""
-    if settings.otlp:
-        warn(config, f"{PREFIX} {_NO_OTLP if settings.ch_url else _NOTHING_BUT_OTLP}")
-        if not settings.ch_url:
-            return
+    destinations = destinations_of(settings)
+    if not destinations:
+        return  # OTEL_SDK_DISABLED switches the only one off
     dist = getattr(config.option, "dist", "no")
     try:
-        run = ObservedRun(settings, destinations_of(settings), config.rootpath, per_worker=dist == "each")
+        run = ObservedRun(settings, destinations, config.rootpath, per_worker=dist == "each")
     except JournalError as error:
         warn(config, f"{PREFIX} off. No journal can be written: {error}")
         return
