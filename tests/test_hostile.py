@@ -442,3 +442,27 @@ def test_a_disk_that_fills_up_costs_what_did_not_fit_and_that_is_told(observed: 
     assert 10 < len(whole) < 50
     assert run.returncode == 0
     assert run.stderr == ""
+
+
+@pytest.mark.parametrize("place", ["begin", "collected", "flush", "finish", "recorder.on_report"])
+def test_an_error_of_our_own_changes_no_result_and_is_told_in_the_one_line(observed: Observed, place: str) -> None:
+    observed.bench.write(
+        test_h=END,
+        conftest=f"""
+            import pytest
+            def fail(*arguments): raise ZeroDivisionError("a bug")
+            @pytest.hookimpl(trylast=True)
+            def pytest_configure(config):
+                hooks = config.pluginmanager.get_plugin("test_observer_session")
+                owner, _, name = "_run.{place}".rpartition(".")
+                for part in owner.split("."):
+                    hooks = getattr(hooks, part)
+                setattr(hooks, name, fail)
+            """,
+    )
+    run = observed.run("--observer-exit-timeout=20")
+    assert run.returncode == 1
+    assert "1 failed, 1 passed" in run.stdout
+    assert "an error of the plugin's own: ZeroDivisionError: a bug" in run.summary
+    assert run.stderr == ""
+    wait_until(lambda: is_left_alone(observed.bench), "all processes end", 40)

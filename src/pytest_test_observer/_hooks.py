@@ -205,6 +205,7 @@ class SessionHooks:
         self._begun = False
         self._finished = False
         self._printed = False
+        self._outcome: Outcome | None = None
         self._worker_error = ""
         self._alive: set[str] = set()
         self._slots = count(MASTER_SLOT + 1)
@@ -291,10 +292,9 @@ class SessionHooks:
         """Leave nothing behind, however the session ended."""
         if self._begun and not self._finished:
             self._guard(self._finish, 3)
-        if self._begun:
-            self._guard(self._print, print)
-        else:
+        if not self._begun:
             self._guard(self._run.abandon)
+        self._guard(self._print, print)
 
     def _begin(self) -> None:
         self._run.selection.asked_for_part(self._config)
@@ -320,6 +320,13 @@ class SessionHooks:
         return outcome._replace(notes=(*outcome.notes, *errors))
 
     def _print(self, write: Callable[[str], object]) -> None:
-        if not self._printed and self._finished:
-            self._printed = True
-            write(summary(self._outcome))
+        if self._printed:
+            return
+        if self._outcome is not None:
+            line = summary(self._outcome)
+        elif self._guard.error:
+            line = f"{PREFIX} the results of this run are not complete: {self._guard.error}."
+        else:
+            return  # there was no run, or it is not over
+        self._printed = True
+        write(line)
