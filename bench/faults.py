@@ -1,0 +1,177 @@
+"""The long versions of the tests that kill processes and break servers, one run at a time.
+
+Kills pytest, and pytest with its helper, at random moments of a run of 200 tests, with the server up and down, sends
+the rest with replay and looks for what was lost or doubled. Then runs against servers that fail in each way, and
+measures how much longer that takes than the same run against a good one. Exits with 1 if anything was not as promised.
+
+usage: python -m bench.faults [--kills 25] [--seed N] [--only kills|servers|orphans]
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import random
+import statistics
+import sys
+import tempfile
+import time
+import uuid
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.killing import is_left_alone, kill_at, problems, replay, stored, suite, wait_until
+from tests.kit import Observed, Run, Workbench
+from tests.servers.client import ClickHouse, running_clickhouse
+from tests.servers.faulty import KINDS, faulty
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+# Seconds that a run may take longer than one with a good server; the default of --observer-exit-timeout is 3.
+ALLOWED = 3.3
+# Seconds that an orphan may live.
+ORPHAN = 30.0
+# The tests of the suite take about this many seconds; negative moments are seconds after the start of pytest.
+MOMENTS = (-0.5, 1.2)
+RESULTS = 51
+SUITE = "".join(f"def test_{number}(): pass\n" for number in range(RESULTS - 1)) + "def test_bad(): assert 0\n"
+
+
+@contextmanager
+def fresh(server: ClickHouse) -> Iterator[Observed]:
+    """Give a bench and a database that nobody else uses."""
+    database = f"faults_{uuid.uuid4().hex[:12]}"
+    server.execute(f"CREATE DATABASE {database}")
+    with tempfile.TemporaryDirectory() as directory:
+        yield Observed(Workbench(Path(directory)), server, database)
+    server.execute(f"DROP DATABASE {database} SYNC")
+
+
+class Killed(NamedTuple):
+    """What became of one killed run."""
+
+    results: int
+    crashed: int
+    wrong: list[str]
+
+
+def kill_once(server: ClickHouse, moment: float, *, up: bool, helper_too: bool) -> Killed:
+    """Kill one run and send what it left behind."""
+    with fresh(server) as observed, faulty("refusing") as refusing:
+        suite(observed.bench)
+        url = server.url if up else refusing.url
+        process = observed.bench.start(f"--ch-url={url}", f"--ch-db={observed.database}", env=observed.env)
+        kill_at(observed.bench, process, moment, helper_too=helper_too)
+        sent = replay(observed)
+        found = stored(observed)
+        wrong = problems(observed.bench, found)
+        if sent.returncode not in (0, 3):
+            wrong.append(f"replay ended with {sent.returncode}: {sent.stdout}{sent.stderr}")
+        return Killed(len(found.rows), sum(row["outcome"] == "crashed" for row in found.rows), wrong)
+
+
+def kills(server: ClickHouse, count: int, seed: int, console: Console) -> int:
+    """Kill ``count`` runs in each of the four ways; returns how many went wrong."""
+    table = Table(title=f"{count} kills each, seed {seed}")
+    for column in ("server", "killed", "results", "crashed", "lost or doubled"):
+        table.add_column(column)
+    bad = 0
+    for up in (False, True):
+        for helper_too in (False, True):
+            chance = random.Random(f"{seed} {up} {helper_too}")
+            moments = [chance.uniform(*MOMENTS) for _ in range(count)]
+            done = [kill_once(server, moment, up=up, helper_too=helper_too) for moment in moments]
+            for moment, killed in zip(moments, done, strict=True):
+                bad += bool(killed.wrong)
+                for wrong in killed.wrong:
+                    console.print(f"up={up} helper_too={helper_too} moment={moment:.4f}: {wrong}")
+            table.add_row(
+                "up" if up else "down",
+                "pytest and helper" if helper_too else "pytest",
+                str(sum(killed.results for killed in done)),
+                str(sum(killed.crashed for killed in done)),
+                str(sum(bool(killed.wrong) for killed in done)),
+            )
+    console.print(table)
+    return bad
+
+
+def timed(observed: Observed, url: str) -> tuple[float, Run]:
+    """Run the suite against a server; returns the seconds that took."""
+    start = time.perf_counter()
+    run = observed.bench.run(f"--ch-url={url}", f"--ch-db={observed.database}", env=observed.env)
+    return time.perf_counter() - start, run
+
+
+def servers(server: ClickHouse, console: Console) -> int:
+    """Measure runs against servers that fail; returns how many were not as promised."""
+    good = []
+    for _ in range(5):
+        with fresh(server) as observed:
+            observed.bench.write(test_a=SUITE)
+            good.append(timed(observed, server.url)[0])
+    usual = statistics.median(good)
+    table = Table(title=f"{RESULTS} results; with a good server {usual:.2f} s")
+    for column in ("server", "longer", "exit", "sent", "kept", "what is told"):
+        table.add_column(column)
+    bad = 0
+    for kind in (*KINDS, "slow"):
+        with fresh(server) as observed, faulty(kind, server.url) as failing:
+            observed.bench.write(test_a=SUITE)
+            seconds, run = timed(observed, failing.url)
+            sent, kept = len(stored(observed).rows), len(observed.bench.kept_rows())
+        bad += seconds - usual > ALLOWED or run.returncode != 1 or sent + kept != RESULTS or not run.summary
+        told = run.summary.partition(" - ")[2].partition(" Kept in ")[0] or "all was sent"
+        table.add_row(kind, f"{seconds - usual:+.2f} s", str(run.returncode), str(sent), str(kept), told)
+    console.print(table)
+    return bad
+
+
+def orphans(server: ClickHouse, console: Console) -> int:
+    """Kill pytest while its helper waits for servers that never answer; returns how many live too long."""
+    table = Table(title="seconds that a helper lives after pytest")
+    table.add_column("server")
+    table.add_column("seconds", justify="right")
+    bad = 0
+    for kind in ("hanging", "silent", "dripping", "dripping-body", "refusing"):
+        with fresh(server) as observed, faulty(kind) as failing:
+            suite(observed.bench)
+            process = observed.bench.start(f"--ch-url={failing.url}")
+            wait_until((observed.bench.suite / "finished").exists, "tests run")
+            process.kill()
+            process.communicate()
+            start = time.perf_counter()
+            wait_until(functools.partial(is_left_alone, observed.bench), "it ends", 2 * ORPHAN)
+            seconds = time.perf_counter() - start
+        bad += seconds > ORPHAN + 1
+        table.add_row(kind, f"{seconds:.1f}")
+    console.print(table)
+    return bad
+
+
+def main() -> None:
+    """Do what the command line says."""
+    parser = argparse.ArgumentParser(description="kill processes and break servers")
+    parser.add_argument("--kills", type=int, default=25)
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--only", choices=("kills", "servers", "orphans"))
+    asked = parser.parse_args()
+    console = Console(width=160)
+    parts: dict[str, Callable[[ClickHouse], int]] = {
+        "kills": lambda server: kills(server, asked.kills, asked.seed, console),
+        "servers": lambda server: servers(server, console),
+        "orphans": lambda server: orphans(server, console),
+    }
+    with tempfile.TemporaryDirectory() as directory, running_clickhouse(Path(directory)) as server:
+        bad = sum(part(server) for name, part in parts.items() if asked.only in (None, name))
+    console.print(f"{bad} runs were not as promised" if bad else "all was as promised")
+    sys.exit(bool(bad))
+
+
+if __name__ == "__main__":
+    main()
