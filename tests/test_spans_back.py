@@ -33,6 +33,8 @@ HOSTILE = [
     "*",
 ]
 
+VERDICTS = [("passed", "passed"), ("failed", "failed"), ("broken", "error"), ("skipped", "skipped")]
+
 
 def back(batch: Batch) -> dict[str, list[dict[str, Any]]]:
     """Return the rows that the spans of a batch make, by table."""

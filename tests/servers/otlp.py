@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # That of Collectors, unless they are told otherwise.
 MESSAGE_LIMIT = 4 * 1024 * 1024
-_DECODE = {"gzip": gzip.decompress, "deflate": zlib.decompress}
+_DECODE: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.decompress, "deflate": zlib.decompress}
 
 
 class Span(NamedTuple):
@@ -68,8 +68,8 @@ class Receiver:
         self.spans: list[Span] = []
         self._lock = threading.Lock()
         self._partial: list[tuple[int, str]] = []
-        self._codes: list[tuple[grpc.StatusCode, str]] = []
-        self._answers: list[tuple[int, bytes, dict[str, str]]] = []
+        self._codes: list[tuple[grpc.StatusCode, str] | None] = []
+        self._answers: list[tuple[int, bytes, dict[str, str]] | None] = []
         self._delay = 0.0
         self._ended = threading.Event()
 
@@ -94,6 +94,18 @@ class Receiver:
     def delay(self, seconds: float) -> None:
         """Take so long for each request from now on, at most until the receiver ends."""
         self._delay = seconds
+
+    def break_at(self, number: int) -> None:
+        """Fail the request of that number, counted from 1, so that nobody knows whether it was taken."""
+        ready = [None] * (number - 1)
+        self._codes += [*ready, (grpc.StatusCode.UNAVAILABLE, "Socket closed")]
+        self._answers += [*ready, (500, b"", {})]
+
+    def reset(self) -> None:
+        """Forget what arrived and all that was planned."""
+        for planned in (self.requests, self.spans, self._partial, self._codes, self._answers):
+            planned.clear()
+        self._delay = 0.0
 
     def by_name(self) -> dict[str, Span]:
         """Return the spans by name; for tests where each has its own."""
@@ -192,6 +204,10 @@ def _grpc_server(receiver: Receiver, port: int) -> Iterator[None]:
         pool.shutdown()
 
 
+class _HttpServer(LoopbackServer):
+    allow_reuse_address = True  # a receiver that was away comes back to its port
+
+
 @contextlib.contextmanager
 def _http_server(receiver: Receiver, port: int) -> Iterator[None]:
     class Handler(WholeBodyHandler):
@@ -203,7 +219,7 @@ def _http_server(receiver: Receiver, port: int) -> Iterator[None]:
             with receiver._lock:
                 receiver.requests.append(arrived)
             receiver._wait()
-            planned = receiver._next(receiver._answers)
+            planned: tuple[int, bytes, dict[str, str]] | None = receiver._next(receiver._answers)
             if planned:
                 self.send(*planned)
             elif self.path != "/v1/traces":
@@ -212,7 +228,7 @@ def _http_server(receiver: Receiver, port: int) -> Iterator[None]:
                 answer = receiver._take(arrived).SerializeToString()
                 self.send(200, answer, {"Content-Type": "application/x-protobuf"})
 
-    server = LoopbackServer(port, Handler)
+    server = _HttpServer(port, Handler)
     receiver.http_port = server.port
     with server.running():
         yield

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from pytest_test_observer._destinations.settings import ClickHouseSettings
+from pytest_test_observer._destinations.otlp_environment import is_disabled, otlp_settings
+from pytest_test_observer._destinations.settings import ClickHouseSettings, OtlpSettings
 from pytest_test_observer._target import MEMORY, credentials, parse_clickhouse
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pytest_test_observer._settings import Settings
 
 
 class Destinations(msgspec.Struct, frozen=True):
-    """Where results go; None is a way that is not configured."""
+    """Where results go; None is a way that is not configured.
+
+    With both, OTLP comes first and ClickHouse gets what it certainly did not take. False where there is none at all:
+    ``OTEL_SDK_DISABLED`` can switch off the only one.
+    """
 
     clickhouse: ClickHouseSettings | None = None
+    otlp: OtlpSettings | None = None
+
+    def __bool__(self) -> bool:
+        return self.clickhouse is not None or self.otlp is not None
 
     @property
     def label(self) -> str:
         """How messages name the place; no credentials."""
-        return self.clickhouse.label if self.clickhouse else ""
+        return " or ".join(way.label for way in (self.otlp, self.clickhouse) if way)
 
     @property
     def is_embedded(self) -> bool:
@@ -31,12 +43,16 @@ class Destinations(msgspec.Struct, frozen=True):
     @property
     def secrets(self) -> list[str]:
         """What must never be shown."""
-        return [self.clickhouse.password] if self.clickhouse and self.clickhouse.password else []
+        password = [self.clickhouse.password] if self.clickhouse and self.clickhouse.password else []
+        return [*password, *(self.otlp.secrets if self.otlp else ())]
 
 
-def destinations_of(settings: Settings) -> Destinations:
-    """Return where ``settings`` send results."""
-    return Destinations(_clickhouse(settings) if settings.ch_url else None)
+def destinations_of(settings: Settings, environ: Mapping[str, str] = os.environ) -> Destinations:
+    """Return where ``settings`` send results; of ``environ`` only OpenTelemetry's variables are read."""
+    return Destinations(
+        _clickhouse(settings) if settings.ch_url else None,
+        otlp_settings(settings, environ) if settings.otlp and not is_disabled(environ) else None,
+    )
 
 
 def _clickhouse(settings: Settings) -> ClickHouseSettings:

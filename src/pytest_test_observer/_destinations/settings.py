@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["ClickHouseSettings"]
+__all__ = ["ClickHouseSettings", "OtlpSettings"]
+
+# To black out shorter texts would mangle words, and show what they are.
+SHORTEST_SECRET = 4
 
 
 class ClickHouseSettings(msgspec.Struct, frozen=True):
@@ -34,3 +37,34 @@ class ClickHouseSettings(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         where = self.path if self.embedded else f"{self.host}:{self.port}{self.url_path}"
         return f"ClickHouseSettings({where!r}, user={self.user!r}, {self.database}.{self.table})"
+
+
+class OtlpSettings(msgspec.Struct, frozen=True):
+    """Where spans go and how: flags, then ``OTEL_*``, resolved once, so that nothing is read again elsewhere.
+
+    ``endpoint`` is what the exporter is given, without user and password (those are among ``headers``, whose names
+    are in lower case); ``insecure`` is gRPC's. ``timeout_s`` bounds one request. Paths are absolute. ``problem`` says
+    why nothing can be sent at all, ``notes`` what was ignored; neither shows a value that can be secret.
+    """
+
+    endpoint: str = ""
+    protocol: str = "grpc"
+    insecure: bool = False
+    headers: dict[str, str] = {}
+    timeout_s: float = 10.0
+    compression: str = "none"
+    certificate: str = ""
+    client_key: str = ""
+    client_certificate: str = ""
+    label: str = "OTLP"
+    problem: str = ""
+    notes: list[str] = []
+
+    @property
+    def secrets(self) -> list[str]:
+        """What must never be shown: the values of headers, also without the word that names their scheme."""
+        values = [part for value in self.headers.values() for part in (value, value.partition(" ")[2])]
+        return [value for value in values if len(value) >= SHORTEST_SECRET]
+
+    def __repr__(self) -> str:
+        return f"OtlpSettings({self.label!r}, {self.protocol})"
