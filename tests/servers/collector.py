@@ -48,7 +48,8 @@ class Collector:
     def __init__(
         self, program: Path, directory: Path, server: ClickHouse, database: str, changes: tuple[str, ...] = ()
     ) -> None:
-        self.grpc_port, self.http_port, self._health_port = _free_ports(3)
+        # nobody listens on the last
+        self.grpc_port, self.http_port, self._health_port, tempo_port = _free_ports(4)
         self.queue = directory / "queue"
         self._log = directory / "collector.log"
         configs = [f"--config={config}" for config in (CONFIG, *_HERE, *changes)]
@@ -65,6 +66,7 @@ class Collector:
             "OTLP_HTTP_ENDPOINT": f"127.0.0.1:{self.http_port}",
             "HEALTH_CHECK_ENDPOINT": f"127.0.0.1:{self._health_port}",
             "OTELCOL_QUEUE_DIRECTORY": str(self.queue),
+            "TEMPO_ENDPOINT": f"127.0.0.1:{tempo_port}",
         }
         self._process: subprocess.Popen[bytes] | None = None
 
