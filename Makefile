@@ -42,8 +42,8 @@ types: $(INSTALLED) ## check types
 bench: $(INSTALLED) ## measure what the plugin costs
 	$(BIN)/python -m bench.cost
 
-faults: $(INSTALLED) ## run the tests that kill processes and break servers
-	$(BIN)/python -m pytest tests/test_faults.py tests/test_hostile.py tests/test_kill.py $(ARGS)
+faults: $(INSTALLED) ## kill processes and break servers, a hundred times and at length
+	$(BIN)/python -m bench.faults $(ARGS)
 
 e2e: $(INSTALLED) collector ## run the tests with the real OpenTelemetry Collector
 	$(BIN)/python -m pytest -p tests.required tests/e2e $(ARGS)
