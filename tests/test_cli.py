@@ -123,11 +123,6 @@ def test_a_path_that_does_not_exist_is_a_usage_error(buffers: Path) -> None:
     assert "missing.jsonl' does not exist" in result.output
 
 
-def test_an_otlp_endpoint_is_not_taken_yet(buffers: Path) -> None:
-    line = the_one_line(replay(buffers, "--ch-url=localhost", "--otlp-endpoint=http://localhost:4317"))
-    assert "replays to ClickHouse only" in line
-
-
 def test_memory_is_no_place_to_send_to(buffers: Path) -> None:
     assert "ends with this command" in the_one_line(replay(buffers, "--ch-url=chdb://memory"))
     assert (buffers / "run.jsonl").exists()

@@ -60,9 +60,11 @@ def summary(outcome: Outcome) -> str:
 
 def replay_command(settings: Settings, path: str) -> str:
     """Return the command that sends a kept journal, without secrets: those it takes from the environment."""
-    from pytest_test_observer._target import parse_clickhouse  # noqa: PLC0415 - only where something was kept
+    from pytest_test_observer._target import parse_clickhouse, parse_otlp  # noqa: PLC0415 - only where something was kept
 
     flags = [f"--ch-url={parse_clickhouse(settings.ch_url).label}"] if settings.ch_url else []
+    if settings.otlp_endpoint:
+        flags.append(f"--otlp-endpoint={parse_otlp(settings.otlp_endpoint).label}")
     told = [name for name in _TOLD if settings.sources[name] != "default"]
     flags += [f"--{name.replace('_', '-')}={getattr(settings, name)}" for name in told]
     return shlex.join(["pytest-observer", "replay", *flags, path])

@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from pytest_test_observer._replay.find import Found
     from pytest_test_observer._replay.outcome import Outcome
 
-_OTLP = tuple(row for row in SETTINGS if row.name == "otlp_endpoint")
-_NO_OTLP_YET = "--otlp-endpoint: this version replays to ClickHouse only; give --ch-url."
-_NO_URL = "nowhere to send to: give --ch-url, or set PYTEST_OBSERVER_CH_URL."
+_OTLP = tuple(row for row in SETTINGS if row.name in ("otlp_endpoint", "otlp_protocol"))
+_NOWHERE = (
+    "nowhere to send to: give --ch-url or --otlp-endpoint, or set PYTEST_OBSERVER_CH_URL or "
+    "PYTEST_OBSERVER_OTLP_ENDPOINT."
+)
 _IN_MEMORY = "--ch-url=chdb://memory: what is sent there ends with this command; give a path."
 _NOTHING = "Nothing to replay: no results were kept on disk."
 
@@ -39,6 +41,7 @@ Examples:
   pytest-observer replay --ch-url=localhost:8123
   pytest-observer replay --ch-url=chdb:///path/to/observer.db artifacts/ run.jsonl
   pytest-observer replay --ch-url=https://ch.example:8443 --ch-user=ci --keep
+  pytest-observer replay --otlp-endpoint=http://localhost:4317
 
 \b
 Exit codes: 0 all sent, 1 some not sent, 2 wrong usage, 3 sent but for lines that were set aside.
@@ -87,18 +90,26 @@ def _replay(paths: tuple[str, ...], given: dict[str, str | None], *, keep: bool)
     from pytest_test_observer._destinations.config import destinations_of  # noqa: PLC0415 - not for --help
     from pytest_test_observer._replay.outcome import exit_code  # noqa: PLC0415
 
-    if given.get("otlp_endpoint"):
-        raise UsageProblem(_NO_OTLP_YET)
-    settings = settings_from(given)
-    if not settings.ch_url:
-        raise UsageProblem(_NO_URL)
-    if parse_clickhouse(settings.ch_url).path == MEMORY:
+    settings = settings_from(_chosen(given))
+    destinations = destinations_of(settings)
+    if not destinations:
+        raise UsageProblem(_NOWHERE)
+    if settings.ch_url and parse_clickhouse(settings.ch_url).path == MEMORY:
         raise UsageProblem(_IN_MEMORY)
     found = _found(paths)
     if not found:
         click.echo(_NOTHING)
         return 0
-    return exit_code(_send(found, destinations_of(settings), keep=keep))
+    return exit_code(_send(found, destinations, keep=keep))
+
+
+def _chosen(given: dict[str, str | None]) -> dict[str, str | None]:
+    """Let a way named on the command line stand alone: what the environment says is where the run was to send."""
+    if given["ch_url"] and not given["otlp_endpoint"]:
+        return {**given, "otlp": "false", "otlp_endpoint": ""}
+    if given["otlp_endpoint"] and not given["ch_url"]:
+        return {**given, "ch_url": ""}
+    return given
 
 
 def _send(found: list[Found], destinations: Destinations, *, keep: bool) -> list[Outcome]:
