@@ -16,7 +16,6 @@ from pytest_test_observer._destinations import Reply, _answers, _http
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.kit import Workbench
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "pytest_test_observer"
@@ -86,14 +85,6 @@ def test_no_message_of_the_embedded_engine_lacks_its_explanation() -> None:
     code = ast.parse(_texts(SOURCE / "_destinations" / "embedded.py"))
     raised = {_said(node) for node in ast.walk(code)}
     assert raised - {""} <= set(DOCUMENTED)
-
-
-def test_otlp_alone_is_not_recorded_and_says_so(bench: Workbench) -> None:
-    bench.write(test_a="def test_ok(): pass\n")
-    run = bench.run("--otlp")
-    assert run.returncode == 0
-    assert "off. This version does not send over OTLP yet: this run is not recorded. Set --ch-url." in run.stderr
-    assert not bench.buffers.exists()
 
 
 def _anchors(page: Path) -> set[str]:
