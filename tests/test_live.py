@@ -75,6 +75,7 @@ class Shelf:
     """A destination that keeps batches with the time of their arrival; it fails while ``fault`` is set."""
 
     label = "a shelf"
+    carries_events = False
 
     def __init__(self, clock: Clockwork) -> None:
         self._clock = clock

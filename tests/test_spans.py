@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_test_observer._ids import Ids, SpanContext
-from pytest_test_observer._record import AllureMeta
+from pytest_test_observer._record import AllureMeta, FixtureTimes, ModuleTimes, PhaseTimes
 from pytest_test_observer._spans.batches import ns_of_iso
-from pytest_test_observer._spans.lines import FixtureTimes, ModuleTimes, PhaseTimes
 from tests import otlp_kit as kit
 from tests.otlp_kit import SECOND, SESSION_SPAN_ID, START_NS, TRACE_ID, record, spans_of
 

@@ -128,7 +128,7 @@ def test_foreign_spans_make_no_rows() -> None:
 
 
 def test_spans_that_have_no_row_make_none() -> None:
-    from pytest_test_observer._spans.lines import FixtureTimes, ModuleTimes, PhaseTimes
+    from pytest_test_observer._record import FixtureTimes, ModuleTimes, PhaseTimes
 
     start = kit.START_NS
     phases, fixtures = (

@@ -24,6 +24,8 @@ class Batch(NamedTuple):
     rows: int
     token: str
     begin: Begin | None = None
+    resumed: bool = False
+    """A process that is no more has sealed it, and may have sent it."""
 
 
 class Answer(enum.Enum):
@@ -62,6 +64,9 @@ class Destination(Protocol):
 
     label: str
     """How messages name this destination; no credentials."""
+
+    carries_events: bool
+    """Events travel with the results of their tests: a batch of events has arrived when all results have."""
 
     def warm_up(self) -> None:
         """Do ahead what needs no batch: load libraries, connect. Failures show in ``prepare``."""

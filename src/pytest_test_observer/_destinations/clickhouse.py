@@ -77,6 +77,8 @@ class ClickHouseDestination:
     ``on_wait`` is told about such a wait once it is longer than 2 s.
     """
 
+    carries_events = False
+
     def __init__(
         self,
         settings: ClickHouseSettings,

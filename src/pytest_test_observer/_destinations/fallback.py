@@ -63,6 +63,8 @@ class FallbackDestination:
                 return _READY
         if batch.token in self._with_second:
             return self._send_second(batch)
+        if batch.resumed:
+            self._with_first.add(batch.token)
         reply = self._send_first(batch)
         if reply.answer is Answer.TAKEN:
             self._with_first.discard(batch.token)

@@ -55,6 +55,7 @@ class JournalReader:
         self.set_aside_rows = 0
         self._tail = Tail(files.meta)
         self._pending: dict[int, Sealed] = {}
+        self._resumed: set[int] = set()
         self._where: dict[int, int] = {}
         self._taken: dict[str, list[tuple[int, int]]] = {table: [] for table in FILES}
         self._sealed_to = dict.fromkeys(FILES, 0)
@@ -85,6 +86,7 @@ class JournalReader:
                 self._forget(batch)
             elif here:
                 self._pending[batch.number] = batch
+                self._resumed.add(batch.number)
 
     def refresh(self) -> None:
         """Read what the run's pytest has added to the sidecar since ``recover``."""
@@ -123,7 +125,8 @@ class JournalReader:
         if _digest(data) != sealed.digest:
             raise OSError(f"{self.files.table(sealed.table)} has changed under batch {sealed.number}")
         session = self.begin.session_id if self.begin else self.files.stem
-        return Batch(sealed.table, data, sealed.rows, f"{session}-{sealed.number}-{sealed.digest}")
+        token = f"{session}-{sealed.number}-{sealed.digest}"
+        return Batch(sealed.table, data, sealed.rows, token, self.begin, resumed=sealed.number in self._resumed)
 
     def taken(self, sealed: Sealed) -> None:
         """Note that a batch has arrived."""

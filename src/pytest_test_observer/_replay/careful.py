@@ -20,6 +20,8 @@ _TURN = 5.0
 _PAUSE = 0.1
 
 _TAKEN = Reply(Answer.TAKEN)
+# To send again is of no use, or would store a part twice.
+_FINAL = (Answer.TAKEN, Answer.PARTLY)
 
 
 class Refused(NamedTuple):
@@ -52,6 +54,11 @@ class CarefulSender:
         self._turn_began = Clock.monotonic()
 
     @property
+    def carries_events(self) -> bool:
+        """Whether events travel with results, so that they have arrived when those have."""
+        return self._destination.carries_events
+
+    @property
     def notes(self) -> list[str]:
         """What should be read although all was sent, each once."""
         return list(self._notes)
@@ -70,7 +77,7 @@ class CarefulSender:
         """Send ``batch``, again after a pause where that may help."""
         delivered = self._deliver(batch)
         for pause in () if self._is_down else BACKOFF[:_REPEATS]:
-            if delivered.reply.answer is Answer.TAKEN or delivered.reply.fatal:
+            if delivered.reply.answer in _FINAL or delivered.reply.fatal:
                 break
             Clock.sleep(pause)
             delivered = self._deliver(batch)
@@ -111,7 +118,7 @@ class CarefulSender:
         lines = self._destination.absent(batch) if batch.rows else []
         if lines is None or len(lines) == batch.rows:
             return batch
-        return batch_of(batch.table, lines)
+        return batch_of(batch.table, lines, batch.begin)
 
     def _halve(self, batch: Batch, already: int, refused: tuple[Refused, ...]) -> Delivered:
         """Find the lines that a destination refuses, and send the others."""
@@ -122,7 +129,7 @@ class CarefulSender:
         takes_some = already > 0 or batch.table in self._has_taken
         while parts and (takes_some or len(found) < _HOPELESS):
             part = parts.pop()
-            reply = self._destination.send(batch_of(batch.table, part)) if part else _TAKEN
+            reply = self._destination.send(batch_of(batch.table, part, batch.begin)) if part else _TAKEN
             if reply.answer is Answer.TAKEN:
                 stored += len(part)
                 takes_some = takes_some or bool(part)
@@ -158,4 +165,4 @@ def _sorted_out(batch: Batch) -> tuple[Batch, tuple[Refused, ...]]:
             sound.append(line)
     if len(sound) == batch.rows:
         return batch, ()
-    return batch_of(batch.table, sound), tuple(damaged)
+    return batch_of(batch.table, sound, batch.begin), tuple(damaged)

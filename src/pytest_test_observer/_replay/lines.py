@@ -13,6 +13,8 @@ from pytest_test_observer._destinations import Batch
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pytest_test_observer._journal.sidecar import Begin
+
 NOT_UTF8 = "bytes that are no UTF-8"
 NOT_JSON = "no valid JSON"
 NO_ROW = "no row of this plugin: it has no span_id"
@@ -57,11 +59,11 @@ def looks_sound(batch: Batch) -> bool:
     return True
 
 
-def batch_of(table: str, lines: Iterable[bytes]) -> Batch:
-    """Return lines as a batch whose token is made of nothing but them."""
+def batch_of(table: str, lines: Iterable[bytes], begin: Begin | None = None) -> Batch:
+    """Return lines as a batch whose token is made of nothing but them; ``begin`` is their journal's."""
     kept = list(lines)
     data = b"".join(kept)
-    return Batch(table, data, len(kept), f"replay-{digest(data)}")
+    return Batch(table, data, len(kept), f"replay-{digest(data)}", begin)
 
 
 def digest(data: bytes) -> str:

@@ -87,7 +87,7 @@ class _RunReplay:
             self._end_last_line(table)
         self.journal.seal()
         reply = Reply(Answer.TAKEN)
-        for sealed in self.journal.pending():
+        for sealed in self._pending():
             reply = self._send(sealed)
             if reply.answer is not Answer.TAKEN:
                 break
@@ -95,6 +95,11 @@ class _RunReplay:
             for table in FILES:
                 self._set_torn_aside(table)
         return self._outcome(reply)
+
+    def _pending(self) -> list[Sealed]:
+        """Return what is to be sent in order; events that results carry have arrived when all of those have."""
+        pending = self.journal.pending()
+        return sorted(pending, key=lambda sealed: sealed.table == "events") if self._sender.carries_events else pending
 
     def _send(self, sealed: Sealed) -> Reply:
         batch = self.journal.load(sealed)

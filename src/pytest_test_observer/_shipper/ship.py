@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 # Seconds before the next try after a failed one; the last stays. A server that restarts is back within these.
 BACKOFF = (0.5, 1.0, 2.0, 5.0, 10.0)
 
+# Answers after which the next batch can be sent: this one has arrived, or is not to be sent again.
+_DECIDED = (Answer.TAKEN, Answer.REFUSED, Answer.PARTLY)
+
+
+def _is_of_events(sealed: Sealed) -> bool:
+    return sealed.table == "events"
+
 
 def _ignore(_text: str) -> None:
     pass
@@ -64,7 +71,9 @@ class Shipper:
     def ship(self) -> bool:
         """Send what is pending; returns whether all of it has arrived."""
         todo = [sealed for sealed in self._journal.pending() if sealed.number not in self._refused]
-        if todo and not self._fatal and Clock.monotonic() >= self._not_before:
+        if self._destination.carries_events:
+            todo.sort(key=_is_of_events)
+        if todo and not self._waits(todo[0]) and not self._fatal and Clock.monotonic() >= self._not_before:
             self.is_waiting = True
             self._try(todo)
             self.is_waiting = False
@@ -73,7 +82,7 @@ class Shipper:
     @property
     def is_hopeless(self) -> bool:
         """Whether trying again is of no use before somebody changes something."""
-        pending = {sealed.number for sealed in self._journal.pending()}
+        pending = {sealed.number for sealed in self._journal.pending() if not self._waits(sealed)}
         return self._fatal or pending <= self._refused
 
     @property
@@ -106,11 +115,13 @@ class Shipper:
         reply = self._destination.prepare()
         if reply.answer is Answer.TAKEN:
             for sealed in todo:
+                if self._waits(sealed):
+                    break
                 reply = self._send(sealed)
-                if reply.answer not in (Answer.TAKEN, Answer.REFUSED):
+                if reply.answer not in _DECIDED:
                     break
         self._notes.extend(note for note in self._destination.notes() if note not in self._notes)
-        if reply.answer in (Answer.TAKEN, Answer.REFUSED):
+        if reply.answer in _DECIDED:
             self._failures = 0
             return
         self._explain(reply.message)
@@ -127,10 +138,16 @@ class Shipper:
             reply = self._destination.send(batch)
         if reply.answer is Answer.TAKEN:
             self._journal.taken(sealed)
-        elif reply.answer is Answer.REFUSED:
+        elif reply.answer in _DECIDED:
             self._refused.add(sealed.number)
             self._explain(reply.message)
         return reply
+
+    def _waits(self, sealed: Sealed) -> bool:
+        """Whether a batch of events must wait for the results that carry them, those still to come included."""
+        if not (self._destination.carries_events and _is_of_events(sealed)):
+            return False
+        return self._journal.run is None or not all(map(_is_of_events, self._journal.pending()))
 
     def _explain(self, message: str) -> None:
         if message != self._message:

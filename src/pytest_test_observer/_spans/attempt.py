@@ -11,13 +11,15 @@ from pytest_test_observer._columns import EVENTS, RESULTS
 from pytest_test_observer._spans.attributes import Attributes, ScopeMapping
 from pytest_test_observer._spans.events import Numbered, attributes_of, numbered, portions
 from pytest_test_observer._spans.identity import context_of, derived_id
-from pytest_test_observer._spans.lines import FixtureTimes, PhaseTimes, SpanPart, times_of
+from pytest_test_observer._spans.lines import SpanPart, times_of
 from pytest_test_observer._spans.resource import SCOPE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from opentelemetry.sdk.resources import Resource
+
+    from pytest_test_observer._record import FixtureTimes, PhaseTimes
 
 # Why a test was skipped or expected to fail; the message of a failure stands in its exception event.
 REASON = "pytest.reason"

@@ -8,41 +8,11 @@ from typing import Any, NamedTuple
 import msgspec
 
 from pytest_test_observer._columns import TABLES, Table
-from pytest_test_observer._record import NS_PER_MS
+from pytest_test_observer._record import NS_PER_MS, FixtureTimes, ModuleTimes, PhaseTimes
+from pytest_test_observer._rows import SPAN_KEY
 
-SPAN_KEY = "_span"
 # On the line of an event: the line of its test carries it too. Inside a string its quotes would be escaped.
-_CARRIED = b'"_span":true'
-
-
-class PhaseTimes(NamedTuple):
-    """When a phase ran, nanoseconds since the epoch, and what pytest's report of it says."""
-
-    when: str
-    start_ns: int
-    end_ns: int
-    outcome: str = ""
-
-
-class FixtureTimes(NamedTuple):
-    """When a fixture was set up or torn down (``when``), nanoseconds since the epoch; ``module`` is its owner's."""
-
-    name: str
-    scope: str
-    when: str
-    start_ns: int
-    end_ns: int
-    module: str = ""
-
-
-class ModuleTimes(NamedTuple):
-    """The span of a module, where traces are per module; ids in hexadecimal digits."""
-
-    module: str
-    start_ns: int
-    end_ns: int
-    trace_id: str
-    span_id: str
+_CARRIED = b'"%s":true' % SPAN_KEY.encode()
 
 
 class EventOf(NamedTuple):

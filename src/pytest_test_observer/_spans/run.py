@@ -11,13 +11,15 @@ from pytest_test_observer._columns import RUNS
 from pytest_test_observer._spans.attempt import fixture_span
 from pytest_test_observer._spans.attributes import ScopeMapping
 from pytest_test_observer._spans.identity import context_of
-from pytest_test_observer._spans.lines import ModuleTimes, times_of
+from pytest_test_observer._spans.lines import times_of
 from pytest_test_observer._spans.resource import SCOPE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from opentelemetry.sdk.resources import Resource
+
+    from pytest_test_observer._record import ModuleTimes
 
 SESSION_NAME = "pytest session"
 # Of a module: what its tests have in code.file.path is the same only for modules that are files of their own.
