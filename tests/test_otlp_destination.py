@@ -16,7 +16,7 @@ from pytest_test_observer._destinations.settings import OtlpSettings
 from tests import otlp_kit as kit
 from tests.otlp_kit import record
 from tests.servers.faulty import faulty
-from tests.servers.otlp import Receiver, receiving
+from tests.servers.otlp import CERTIFICATE, Receiver, receiving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -291,12 +291,12 @@ def test_the_port_of_the_other_protocol_is_recognised(
 @both
 def test_a_receiver_that_comes_back_is_found_at_once(protocol: str) -> None:
     with receiving() as first:
-        ports = {"grpc_port": first.grpc_port, "http_port": first.http_port}
+        grpc_port, http_port = first.grpc_port, first.http_port
         destination = to(first.endpoint(protocol), protocol)
         assert destination.send(kit.results(record(0))).answer is TAKEN
     assert destination.send(kit.results(record(1))).answer in (UNAVAILABLE, IN_DOUBT)
     assert destination.send(kit.results(record(1))).answer is UNAVAILABLE
-    with receiving(**ports) as second:
+    with receiving(grpc_port=grpc_port, http_port=http_port) as second:
         assert destination.send(kit.results(record(1))).answer is TAKEN
         assert [span.name for span in second.spans] == [record(1).nodeid]
     destination.close()
@@ -369,6 +369,38 @@ def test_a_certificate_that_is_not_there_is_named_by_its_variable() -> None:
         reply = OtlpDestination(settings).prepare()
         assert (reply.answer, reply.fatal) == (UNAVAILABLE, True)
         assert "CERTIFICATE" in reply.message
+
+
+@pytest.fixture(scope="module")
+def encrypted() -> Iterator[Receiver]:
+    with receiving(tls=True) as receiver:
+        yield receiver
+
+
+@both
+def test_a_certificate_that_is_given_is_trusted(encrypted: Receiver, protocol: str) -> None:
+    encrypted.reset()
+    url = encrypted.endpoint(protocol)
+    destination = to(url, protocol, insecure=False, certificate=str(CERTIFICATE))
+    assert destination.send(kit.results(record())) == Reply(TAKEN)
+    assert len(encrypted.spans) == 1
+    destination.close()
+
+
+@both
+def test_a_certificate_of_nobody_is_not_trusted(encrypted: Receiver, protocol: str) -> None:
+    encrypted.reset()
+    reply = to(encrypted.endpoint(protocol), protocol, insecure=False).send(kit.results(record()))
+    assert (reply.answer, encrypted.spans) == (UNAVAILABLE, [])
+    assert "OTEL_EXPORTER_OTLP_CERTIFICATE" in reply.message
+
+
+@both
+def test_a_server_without_tls_is_told_from_one_that_is_not_trusted(receiver: Receiver, protocol: str) -> None:
+    url = receiver.endpoint(protocol).replace("http:", "https:")
+    reply = to(url, protocol, insecure=False).send(kit.results(record()))
+    assert reply.answer is UNAVAILABLE
+    assert "no TLS" in reply.message
 
 
 def test_no_thread_of_ours_is_left(receiver: Receiver) -> None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import ssl
 import threading
 import zlib
 from concurrent import futures
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import grpc  # type: ignore[import-untyped]
@@ -24,6 +26,8 @@ from ._loopback import LoopbackServer, WholeBodyHandler
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+CERTIFICATE = Path(__file__).parent / "tls" / "localhost.crt.pem"
+KEY = CERTIFICATE.with_name("localhost.key.pem")
 # That of Collectors, unless they are told otherwise.
 MESSAGE_LIMIT = 4 * 1024 * 1024
 _DECODE: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.decompress, "deflate": zlib.decompress}
@@ -62,6 +66,7 @@ class Receiver:
     """What a receiver got, and what it is told to do."""
 
     def __init__(self) -> None:
+        self.scheme = "http"
         self.grpc_port = 0
         self.http_port = 0
         self.requests: list[Request] = []
@@ -75,7 +80,7 @@ class Receiver:
 
     def endpoint(self, protocol: str) -> str:
         """Return the endpoint for a protocol."""
-        return f"http://127.0.0.1:{self.grpc_port if protocol == 'grpc' else self.http_port}"
+        return f"{self.scheme}://127.0.0.1:{self.grpc_port if protocol == 'grpc' else self.http_port}"
 
     def reject(self, spans: int, message: str = "", *, requests: int = 1) -> None:
         """Answer the next requests with a partial success that rejects so many spans."""
@@ -184,7 +189,7 @@ def _export(receiver: Receiver) -> Callable[[bytes, Any], ExportTraceServiceResp
 
 
 @contextlib.contextmanager
-def _grpc_server(receiver: Receiver, port: int) -> Iterator[None]:
+def _grpc_server(receiver: Receiver, port: int, *, tls: bool) -> Iterator[None]:
     options = [("grpc.max_receive_message_length", MESSAGE_LIMIT), ("grpc.so_reuseport", 0)]
     pool = futures.ThreadPoolExecutor(max_workers=4)
     server = grpc.server(pool, options=options)
@@ -195,7 +200,12 @@ def _grpc_server(receiver: Receiver, port: int) -> Iterator[None]:
     )
     service = "opentelemetry.proto.collector.trace.v1.TraceService"
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"Export": handler}),))
-    receiver.grpc_port = server.add_insecure_port(f"127.0.0.1:{port}")
+    address = f"127.0.0.1:{port}"
+    if tls:
+        pair = KEY.read_bytes(), CERTIFICATE.read_bytes()
+        receiver.grpc_port = server.add_secure_port(address, grpc.ssl_server_credentials([pair]))
+    else:
+        receiver.grpc_port = server.add_insecure_port(address)
     server.start()
     try:
         yield
@@ -209,7 +219,7 @@ class _HttpServer(LoopbackServer):
 
 
 @contextlib.contextmanager
-def _http_server(receiver: Receiver, port: int) -> Iterator[None]:
+def _http_server(receiver: Receiver, port: int, *, tls: bool) -> Iterator[None]:
     class Handler(WholeBodyHandler):
         def respond(self, body: bytes) -> None:
             encoding = self.headers.get("Content-Encoding", "")
@@ -230,15 +240,21 @@ def _http_server(receiver: Receiver, port: int) -> Iterator[None]:
 
     server = _HttpServer(port, Handler)
     receiver.http_port = server.port
+    if tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(CERTIFICATE, KEY)
+        # the handshake belongs to the connection's own thread, or one that fails would end the server
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     with server.running():
         yield
 
 
 @contextlib.contextmanager
-def receiving(*, grpc_port: int = 0, http_port: int = 0) -> Iterator[Receiver]:
-    """Run a receiver for the length of a block, on free ports unless told which."""
+def receiving(*, grpc_port: int = 0, http_port: int = 0, tls: bool = False) -> Iterator[Receiver]:
+    """Run a receiver for the length of a block, on free ports unless told which; ``tls`` with `CERTIFICATE`."""
     receiver = Receiver()
-    with _grpc_server(receiver, grpc_port), _http_server(receiver, http_port):
+    receiver.scheme = "https" if tls else "http"
+    with _grpc_server(receiver, grpc_port, tls=tls), _http_server(receiver, http_port, tls=tls):
         try:
             yield receiver
         finally:

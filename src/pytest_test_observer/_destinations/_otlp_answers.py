@@ -84,7 +84,7 @@ _GRPC_TEXTS: tuple[tuple[re.Pattern[str], Reply], ...] = (
         Reply(_REFUSED, "the receiver finds the request too large ({status}){said}"),
     ),
     (
-        re.compile("CERTIFICATE_VERIFY_FAILED|certificate", re.IGNORECASE),
+        re.compile("CERTIFICATE_VERIFY_FAILED|certificate verify failed", re.IGNORECASE),
         Reply(
             _UNAVAILABLE,
             "the receiver's certificate is not trusted: name its authority in OTEL_EXPORTER_OTLP_CERTIFICATE{said}",
@@ -92,7 +92,7 @@ _GRPC_TEXTS: tuple[tuple[re.Pattern[str], Reply], ...] = (
         ),
     ),
     (
-        re.compile("WRONG_VERSION_NUMBER|handshake failed|Ssl handshake", re.IGNORECASE),
+        re.compile("WRONG_VERSION_NUMBER|handshake failed", re.IGNORECASE),
         Reply(_UNAVAILABLE, "no TLS is spoken there: give an http:// endpoint{said}", True),
     ),
     (

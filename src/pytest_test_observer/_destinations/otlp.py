@@ -101,6 +101,8 @@ class OtlpDestination:
             self._sender = None
 
     def _connect(self) -> Reply:
+        # gRPC's core writes to the terminal what the reply says; it looks at this when it is loaded.
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         from pytest_test_observer._destinations._otlp_senders import make_sender  # noqa: PLC0415 (heavy)
         from pytest_test_observer._spans.batches import SpanMaker  # noqa: PLC0415 (heavy)
 
