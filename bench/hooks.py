@@ -30,7 +30,7 @@ class Call(NamedTuple):
 
 
 class Reporter:
-    """Stands for pytest's own runner: makes the reports."""
+    """Stands for pytest's own plugins: each hook has implementations without us, and reports are made."""
 
     def __init__(self) -> None:
         self.reports: dict[str, pytest.TestReport] = {}
@@ -39,6 +39,18 @@ class Reporter:
     def pytest_runtest_makereport(self, call: pytest.CallInfo[Any]) -> pytest.TestReport:
         """Return the report that pytest made of this phase."""
         return self.reports[call.when]
+
+    def pytest_runtest_setup(self) -> None:
+        """Do nothing."""
+
+    def pytest_runtest_call(self) -> None:
+        """Do nothing."""
+
+    def pytest_runtest_teardown(self) -> None:
+        """Do nothing."""
+
+    def pytest_runtest_logreport(self) -> None:
+        """Do nothing."""
 
 
 class Recording:
@@ -85,7 +97,8 @@ class Recording:
         rounds = range(self._options.rounds)
         base = min(self._round(without, None) for _ in rounds)
         cost = min(self._round(with_ours, profiler) for _ in rounds) - base
-        print(f"\n{cost * 1e6:.1f} µs a test in {len(self._calls)} hooks, besides {base * 1e6:.1f} µs without us")
+        hooks = len(self._calls)
+        print(f"\n{cost * 1e6:.1f} µs a test in {hooks} hooks, besides {base * 1e6:.1f} µs without us")
         if profiler is not None:
             pstats.Stats(profiler).sort_stats("tottime").print_stats(32)
 
