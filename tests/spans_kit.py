@@ -165,6 +165,7 @@ def span_of_run(record: RunRecord, parent: str = "") -> Span:
             {
                 "test.suite.run.status": record.status,
                 "pytest.exit_status": record.exit_status,
+                "pytest.duration": record.duration,
                 "pytest.collected": record.collected,
                 "pytest.deselected": record.deselected,
                 "pytest.not_run": record.not_run,

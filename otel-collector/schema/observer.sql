@@ -228,7 +228,7 @@ SELECT
     fromUnixTimestamp64Milli(intDiv(end_ns, 1000000)) AS timestamp,
     toUInt64(intDiv(start_ns, 1000000)) AS started_at,
     toUInt64(intDiv(end_ns, 1000000)) AS finished_at,
-    (end_ns - start_ns) / 1e9 AS duration,
+    JSONExtract(SpanAttributes['pytest.duration'], 'Float64') AS duration,
     SpanAttributes['test.suite.run.status'] AS status,
     toInt16OrZero(SpanAttributes['pytest.exit_status']) AS exit_status,
     toUInt32OrZero(SpanAttributes['pytest.collected']) AS collected,

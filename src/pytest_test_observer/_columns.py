@@ -168,7 +168,7 @@ RUNS = Table(
         _record("timestamp", _TIME, source="end_ns"),
         _record("started_at", "UInt64", source="start_ns"),
         _record("finished_at", "UInt64", source="end_ns"),
-        _record("duration", "Float64", view="(end_ns - start_ns) / 1e9"),
+        _record("duration", "Float64", "pytest.duration"),
         _record("status", _LOW, "test.suite.run.status"),
         _record("exit_status", "Int16", "pytest.exit_status"),
         _record("collected", "UInt32", "pytest.collected"),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_test_observer._clock import IsoTime
 from pytest_test_observer._columns import EVENTS, RESULTS, RUNS, TABLES, Column, Table
-from pytest_test_observer._record import NS_PER_MS, NS_PER_S
+from pytest_test_observer._record import NS_PER_MS
 from pytest_test_observer._spans.attempt import EXCEPTION_EVENT, REASON
 from pytest_test_observer._spans.attributes import EXCEPTION, ScopeMapping
 from pytest_test_observer._spans.events import SEQ, payload_of
@@ -37,8 +37,7 @@ def rows_of(span: ReadableSpan) -> Iterator[tuple[Table, Row]]:
         if PHASE in attributes:
             yield RESULTS, _result(span, attributes)
     if EXIT_STATUS in attributes:
-        seconds = (span.end_time - span.start_time) / NS_PER_S
-        yield RUNS, _row(RUNS, span, attributes) | {"duration": seconds}
+        yield RUNS, _row(RUNS, span, attributes)
 
 
 def _result(span: ReadableSpan, attributes: Mapping[str, Any]) -> Row:
