@@ -26,7 +26,7 @@ test: $(INSTALLED) ## run the tests
 check: lint types ## all that CI runs: lint, types, tests with coverage
 	@$(BIN)/python tests/measure.py
 	@rm -f .coverage .coverage.*
-	OBSERVER_MEASURE=$(CURDIR) $(PYTEST) --cov --cov-report=term $(ARGS)
+	$(PYTEST) -p tests.measure --cov --cov-report=term $(ARGS)
 
 lint: $(INSTALLED) ## check style and format
 	$(BIN)/ruff check .

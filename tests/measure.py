@@ -1,12 +1,14 @@
 """Measures the coverage of processes that tests start, however clean their environment is.
 
-``make check`` copies this file into the site-packages of ``.venv``. Each process imports it there whose
-variable ``OBSERVER_MEASURE`` names the directory of the project. Coverage's own way is a variable that begins
-with ``COV``, and those the helper process does not get: what a user measures is not us.
+``make check`` copies this file into the site-packages of ``.venv``, where each process imports it whose variable
+``OBSERVER_MEASURE`` names the directory of the project. Coverage's own way is a variable that begins with ``COV``, and
+those the helper process does not get: what a user measures is not us. As a plugin (``-p tests.measure``) it sets the
+variable for what the tests start; the processes that run the tests are measured by pytest-cov.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import site
@@ -15,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import pytest
 
 VARIABLE = "OBSERVER_MEASURE"
 _NAME = "observer_measure"
@@ -26,6 +30,12 @@ def install() -> None:
     shutil.copy(__file__, packages / f"{_NAME}.py")
     line = f"import os; {VARIABLE!r} in os.environ and __import__({_NAME!r})\n"
     (packages / f"{_NAME}.pth").write_text(line, encoding="utf-8")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """See pytest_configure: only where tests run, for pytest-xdist's workers inherit from its controller."""
+    if hasattr(config, "workerinput") or config.getoption("dist", "no") == "no":
+        os.environ[VARIABLE] = str(config.rootpath)
 
 
 def _start() -> None:
@@ -50,7 +60,8 @@ def _start() -> None:
 def _saving(save: Callable[[], None], action: Callable[..., Any], is_last: Callable[..., bool]) -> Callable[..., Any]:
     def act(*arguments: Any) -> Any:
         if is_last(*arguments):
-            save()
+            with contextlib.suppress(Exception):  # what does not end now would go on as somebody else
+                save()
         return action(*arguments)
 
     return act
