@@ -14,17 +14,33 @@ from pytest_test_observer._clock import Clock
 from pytest_test_observer._extras import Extras, PhaseTimes
 from pytest_test_observer._record import AllureMeta, Event, FixtureTimes
 from pytest_test_observer._verdict import PHASES
+from pytest_test_observer.plugin import NEST_MARKER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pytest_test_observer._ids import SpanIds
+
 _attempts = pytest.StashKey[int]()
+
+
+class Nesting(Protocol):
+    """What makes the span of the running test current."""
+
+    def enter(self, item: pytest.Item, occurrence: int, attempt: int) -> SpanIds:
+        """An attempt begins; returns the ids of its span."""
+
+    def leave(self, events: list[Event] | None = None) -> None:
+        """The attempt is over, if there was one."""
+
+    def environment(self) -> dict[str, str]:
+        """The span as environment variables."""
 
 
 class Marks(Protocol):
     """Where the running test is marked down."""
 
-    def start(self, item: pytest.Item, occurrence: int, attempt: int, markers: list[str]) -> None:
+    def start(self, item: pytest.Item, occurrence: int, attempt: int, markers: list[str], span: SpanIds | None) -> None:
         """An attempt begins with its setup."""
 
     def phase(self, when: str) -> None:
@@ -35,15 +51,25 @@ class Capture:
     """Keeps the extras of the attempt that is running now.
 
     ``read_allure`` returns what Allure knows of an item, None where allure-pytest is absent; ``keep_events`` is
-    the setting ``custom_events``.
+    the setting ``custom_events``. ``nest`` is there under ``observer_nest``; ``load_nest`` makes it where only a
+    marker asks for it.
     """
 
     def __init__(
-        self, marks: Marks, *, read_allure: Callable[[pytest.Item], AllureMeta] | None, keep_events: bool
+        self,
+        marks: Marks,
+        *,
+        read_allure: Callable[[pytest.Item], AllureMeta] | None,
+        keep_events: bool,
+        nest: Nesting | None = None,
+        load_nest: Callable[[], Nesting] | None = None,
     ) -> None:
         self._marks = marks
         self._read_allure = read_allure
         self._keep_events = keep_events
+        self._nest = nest
+        self._load_nest = load_nest
+        self._nests_all = nest is not None
         self._occurrences: dict[pytest.Item, int] = {}
         self._current = Extras(1, 1)
         self._nodeid = ""
@@ -63,8 +89,26 @@ class Capture:
         occurrence = self._occurrences.get(item, 1) if self._occurrences else 1
         self._nodeid = item.nodeid
         markers = markers_of(item)
-        self._current = Extras(occurrence, attempt, markers=markers)
-        self._marks.start(item, occurrence, attempt, markers)
+        span = None
+        try:
+            if self._nest is not None or NEST_MARKER in markers:
+                span = self._nested(item, occurrence, attempt)
+        finally:
+            self._current = Extras(occurrence, attempt, markers=markers, span=span)
+            self._marks.start(item, occurrence, attempt, markers, span)
+
+    def _nested(self, item: pytest.Item, occurrence: int, attempt: int) -> SpanIds | None:
+        if self._nest is not None:
+            self._nest.leave()  # an attempt that was interrupted
+        if not asks_to_nest(item, default=self._nests_all):
+            return None
+        if self._nest is None and self._load_nest is not None:
+            self._nest = self._load_nest()
+        return self._nest.enter(item, occurrence, attempt) if self._nest is not None else None
+
+    def trace_environment(self) -> dict[str, str]:
+        """Return the span of the running test as environment variables, where it is nested."""
+        return self._nest.environment() if self._nest is not None else {}
 
     def enter(self, when: str) -> None:
         """Mark down that call or teardown begins."""
@@ -91,6 +135,8 @@ class Capture:
         outcome = "passed" if call.excinfo is None else "failed"
         extras.phases[when] = PhaseTimes(outcome, call.duration, call.start, call.stop)
         if when == "teardown":
+            if extras.span is not None and self._nest is not None:
+                self._nest.leave(extras.events)
             extras.complete = True
             extras.markers = markers_of(item)
             if self._read_allure:
@@ -103,6 +149,14 @@ class Capture:
         a process of their own (pytest-forked) have none: our hooks keep out of there.
         """
         return self._current if report.nodeid == self._nodeid else None
+
+
+def asks_to_nest(item: pytest.Item, *, default: bool) -> bool:
+    """Whether an item's marker switches nesting on, or off: ``observer_nest(False)``."""
+    marker = item.get_closest_marker(NEST_MARKER)
+    if marker is None:
+        return default
+    return bool(marker.args[0] if marker.args else marker.kwargs.get("enabled", True))
 
 
 def markers_of(item: pytest.Item) -> list[str]:

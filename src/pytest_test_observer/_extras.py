@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from pytest_test_observer._ids import SpanIds  # noqa: TC001 - msgspec reads it at run time
 from pytest_test_observer._record import AllureMeta, Event, FixtureTimes
 from pytest_test_observer._rows import encode
 
@@ -37,6 +38,7 @@ class Extras(msgspec.Struct, array_like=True):
 
     ``attempt`` counts within the process, ``occurrence`` tells items of equal node id apart
     (``--keep-duplicates``). ``error_types`` maps a phase to the qualified name of the exception that ended it.
+    ``span`` is what the test's own spans stand below, where they do (``--observer-nest``).
     """
 
     occurrence: int
@@ -48,6 +50,7 @@ class Extras(msgspec.Struct, array_like=True):
     allure: AllureMeta = AllureMeta()
     events: list[Event] = msgspec.field(default_factory=list)
     fixtures: list[FixtureTimes] = msgspec.field(default_factory=list)
+    span: SpanIds | None = None
 
 
 _decoder = msgspec.json.Decoder(Extras)

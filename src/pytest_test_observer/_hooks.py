@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_test_observer._activation import WORKER_KEY
+from pytest_test_observer._activation import WORKER_KEY, shielded
 from pytest_test_observer._allure import install
 from pytest_test_observer._capture import Capture
 from pytest_test_observer._clock import Clock
@@ -29,11 +29,13 @@ from pytest_test_observer.plugin import CAPTURE
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from pytest_test_observer._nest import Nest
     from pytest_test_observer._settings import Settings
 
 SESSION_NAME = "test_observer_session"
 CAPTURE_NAME = "test_observer_capture"
 FIXTURES_NAME = "test_observer_fixtures"
+NEST_NAME = "test_observer_nest"
 
 
 def observe_session(config: pytest.Config, settings: Settings) -> None:
@@ -54,7 +56,12 @@ def observe_session(config: pytest.Config, settings: Settings) -> None:
     if not getattr(config.option, "tx", None):
         marks = MarkWriter(run.marks, MASTER_SLOT, MASTER)
         here = _capture(
-            config, marks, keep_events=settings.custom_events, detail=_detail(settings), selection=run.selection
+            config,
+            marks,
+            keep_events=settings.custom_events,
+            detail=_detail(settings),
+            selection=run.selection,
+            nesting=run.nesting,
         )
         run.recorder.tests_run_here(here.capture.extras_for)
 
@@ -64,17 +71,37 @@ def observe_worker(config: pytest.Config, worker_input: dict[str, Any]) -> None:
     given = worker_input[WORKER_KEY]
     selection = Selection()
     marks = MarkWriter(given["marks"], given["slot"], worker_input["workerid"], grouped=given["grouped"])
-    hooks = _capture(config, marks, keep_events=given["events"], detail=given["detail"], selection=selection)
+    hooks = _capture(
+        config,
+        marks,
+        keep_events=given["events"],
+        detail=given["detail"],
+        selection=selection,
+        nesting={**given["nesting"], "worker": worker_input["workerid"], "slot": given["slot"]},
+    )
     config.pluginmanager.register(WorkerHooks(config, hooks, selection), SESSION_NAME)
 
 
 def _capture(
-    config: pytest.Config, marks: MarkWriter, *, keep_events: bool, detail: str, selection: Selection
+    config: pytest.Config,
+    marks: MarkWriter,
+    *,
+    keep_events: bool,
+    detail: str,
+    selection: Selection,
+    nesting: dict[str, Any],
 ) -> CaptureHooks:
     config.add_cleanup(marks.close)
     allure = install(config)
-    capture = Capture(marks, read_allure=allure.meta if allure else None, keep_events=keep_events)
-    hooks = CaptureHooks(config, capture, selection)
+    guard = Guard(config)
+    capture = Capture(
+        marks,
+        read_allure=allure.meta if allure else None,
+        keep_events=keep_events,
+        nest=guard(_nest, config, nesting, guard) if nesting["always"] else None,
+        load_nest=lambda: _nest(config, nesting, guard),
+    )
+    hooks = CaptureHooks(guard, capture, selection)
     config.pluginmanager.register(hooks, CAPTURE_NAME)
     if detail == "fixture":
         from pytest_test_observer._fixtures import FixtureHooks  # noqa: PLC0415 - only where it is asked for
@@ -82,6 +109,16 @@ def _capture(
         config.pluginmanager.register(FixtureHooks(capture.add_fixture, hooks.guard), FIXTURES_NAME)
     config.stash[CAPTURE] = hooks
     return hooks
+
+
+def _nest(config: pytest.Config, nesting: dict[str, Any], guard: Guard) -> Nest:
+    with shielded():
+        from pytest_test_observer._nest import Nest, NestHooks  # noqa: PLC0415 - needs OpenTelemetry, few suites do
+        from pytest_test_observer._nested_ids import NestPlan  # noqa: PLC0415
+
+    nest = Nest(NestPlan(**nesting))
+    config.pluginmanager.register(NestHooks(nest, guard), NEST_NAME)
+    return nest
 
 
 def _detail(settings: Settings) -> str:
@@ -125,8 +162,8 @@ class Guard:
 class CaptureHooks:
     """Hooks of the process that runs tests."""
 
-    def __init__(self, config: pytest.Config, capture: Capture, selection: Selection) -> None:
-        self.guard = Guard(config)
+    def __init__(self, guard: Guard, capture: Capture, selection: Selection) -> None:
+        self.guard = guard
         self.capture = capture
         self._selection = selection
         self._found = 0
@@ -134,6 +171,10 @@ class CaptureHooks:
     def add_event(self, name: str, payload: dict[str, str]) -> None:
         """Keep a custom event of the running test."""
         self.guard(self.capture.add_event, name, payload)
+
+    def trace_environment(self) -> dict[str, str]:
+        """Return the running test's span as environment variables, empty where it is not nested."""
+        return self.guard(self.capture.trace_environment) or {}
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -243,9 +284,14 @@ class SessionHooks:
             "events": self._settings.custom_events,
             "detail": _detail(self._settings),
             "grouped": self._run.recorder.grouped,
+            "nesting": self._nesting_on(node.workerinput["workercount"]),
         }
         self._alive.add(node.gateway.id)
         self._run.selection.workers = max(self._run.selection.workers, len(self._alive))
+
+    def _nesting_on(self, workers: int) -> dict[str, Any]:
+        copies = workers if self._config.option.dist == "each" else 1
+        return {**self._run.nesting, "workers": workers, "copies": copies}
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:

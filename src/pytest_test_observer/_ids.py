@@ -29,6 +29,14 @@ class SpanContext(NamedTuple):
     span_id: str
 
 
+class SpanIds(NamedTuple):
+    """Ids of a test's span and of the span above it, which is empty where the test's is the root of its trace."""
+
+    trace_id: str
+    span_id: str
+    parent_span_id: str
+
+
 def parse_traceparent(text: str | None) -> SpanContext | None:
     """Read a W3C ``traceparent``; anything malformed counts as absent, as the specification asks."""
     match = _TRACEPARENT.match((text or "").strip())

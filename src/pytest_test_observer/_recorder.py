@@ -16,7 +16,7 @@ from pytest_test_observer._clock import Clock
 from pytest_test_observer._errors import ErrorText, error_text, type_and_message
 from pytest_test_observer._extras import Extras, take
 from pytest_test_observer._gathered import Gathered, Location, location_of, ungrouped
-from pytest_test_observer._ids import SpanContext
+from pytest_test_observer._ids import SpanContext, SpanIds
 from pytest_test_observer._record import AllureMeta, FixtureTimes, PhaseTimes, TestRecord
 from pytest_test_observer._tally import Identity, Tally
 from pytest_test_observer._text import storable
@@ -51,6 +51,12 @@ class Running(NamedTuple):
     start_ns: int
     location: Location = Location()
     markers: tuple[str, ...] = ()
+    span: SpanIds | None = None
+
+
+def nested_identity(key: Key) -> Identity:
+    """Return what names a span that is current while its test runs: nothing that only the controller knows."""
+    return Identity(storable(key.nodeid), key.occurrence, "" if key.worker == MASTER else key.worker)
 
 
 def worker_of(report: pytest.TestReport | pytest.CollectReport) -> str:
@@ -62,14 +68,16 @@ def worker_of(report: pytest.TestReport | pytest.CollectReport) -> str:
 class Naming:
     """Numbers attempts and names their spans: the same in the controller, in the helper and in replay.
 
-    ``per_worker`` is true where each worker runs the whole suite (``--dist each``).
+    ``per_worker`` is true where each worker runs the whole suite (``--dist each``), ``nested`` where the processes
+    that run tests name their spans themselves (``--observer-nest``).
     """
 
-    def __init__(self, ids: Ids, *, per_worker: bool = False) -> None:
+    def __init__(self, ids: Ids, *, per_worker: bool = False, nested: bool = False) -> None:
         self.ids = ids
         self.tally = Tally()
         self.traces = Traces()
         self._per_worker = per_worker
+        self._nested = nested
 
     def identity(self, key: Key) -> Identity:
         """Return what all attempts of a test share."""
@@ -79,11 +87,10 @@ class Naming:
         """Build the record of an attempt and count it."""
         identity = self.identity(key)
         attempt = self.tally.number(identity, key.attempt)
-        part = self._part(identity.nodeid, facts)
-        span, parent_span_id = self.ids.test(identity.nodeid, attempt, identity.distinction, part)
+        span = self._span_of(key, identity, attempt, facts)
         end_ns = max(facts.end_ns, facts.start_ns)
-        if self.ids.scope == "module":
-            module = SpanContext(span.trace_id, parent_span_id)
+        if self.ids.scope == "module" and span.parent_span_id not in ("", self.ids.session.span_id):
+            module = SpanContext(span.trace_id, span.parent_span_id)
             self.traces.stretch(identity.nodeid, module, facts.start_ns, end_ns)
         ran = "call" if "call" in gathered.phases else verdict.when_phase
         record = TestRecord(
@@ -98,7 +105,7 @@ class Naming:
             duration=gathered.duration(ran),
             trace_id=span.trace_id,
             span_id=span.span_id,
-            parent_span_id=parent_span_id,
+            parent_span_id=span.parent_span_id,
             flaky=verdict.status == "passed" and self.tally.is_troubled(identity),
             setup_duration=gathered.duration("setup"),
             call_duration=gathered.duration("call"),
@@ -119,6 +126,15 @@ class Naming:
         self.tally.count(identity, record)
         return record
 
+    def _span_of(self, key: Key, identity: Identity, attempt: int, facts: Facts) -> SpanIds:
+        part = self._part(identity.nodeid, facts)
+        if facts.span is not None:
+            return facts.span
+        if self._nested:  # its process died and left no mark here
+            identity, attempt = nested_identity(key), key.attempt
+        span, parent_span_id = self.ids.test(identity.nodeid, attempt, identity.distinction, part)
+        return SpanIds(span.trace_id, span.span_id, parent_span_id)
+
     def _part(self, nodeid: str, facts: Facts) -> int:
         """Return the trace of its scope that still has room for a span."""
         events = facts.extras.events if facts.extras else []
@@ -138,6 +154,7 @@ class Naming:
             markers=list(running.markers),
             error=error,
             error_type=CRASHED,
+            span=running.span,
         )
         return self.record(running.key, decide(Attempt({}, crashed=running.phase)), gathered, facts)
 
@@ -154,6 +171,7 @@ class Facts(msgspec.Struct, frozen=True):
     extras: Extras | None = None
     phases: list[PhaseTimes] = []
     fixtures: list[FixtureTimes] = []
+    span: SpanIds | None = None
 
 
 class _Latest:
@@ -288,6 +306,7 @@ class Recorder:
             extras=extras,
             phases=gathered.times() if self._detail != "test" else [],
             fixtures=self._own_fixtures(extras),
+            span=extras.span if extras else None,
         )
         self._sink(self.naming.record(key, verdict, gathered, facts))
 

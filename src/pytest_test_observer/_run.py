@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -52,7 +52,7 @@ class ObservedRun:
         self._per_worker = per_worker
         ids = Ids(new_session_id(), settings.otlp_trace, parse_traceparent(os.environ.get("TRACEPARENT")))
         self.recorder = Recorder(
-            Naming(ids, per_worker=per_worker),
+            Naming(ids, per_worker=per_worker, nested=settings.observer_nest),
             self._journal.append,
             errors=settings.observer_errors,
             detail=settings.otlp_detail if destinations.otlp else "test",
@@ -66,6 +66,19 @@ class ObservedRun:
     def marks(self) -> str:
         """Path of the file in which processes mark down what they run."""
         return self._journal.files.running
+
+    @property
+    def nesting(self) -> dict[str, Any]:
+        """What processes that run tests have to know to name spans; see ``NestPlan``."""
+        ids = self._ids
+        return {
+            "session_id": ids.session_id,
+            "scope": ids.scope,
+            "always": self._settings.observer_nest,
+            "parent": tuple(ids.parent) if ids.parent else None,
+            "trace_state": os.environ.get("TRACESTATE", ""),
+            "grouped": self.recorder.grouped,
+        }
 
     def start(self) -> None:
         """Start the helper; collection goes on beside it."""

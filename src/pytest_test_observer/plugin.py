@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 RecordEvent = Callable[[str, dict[str, str]], None]
 
+NEST_MARKER = "observer_nest"
+NEST_MARKER_HELP = (
+    f"{NEST_MARKER}(enabled=True): make the test's span current while it runs (see --observer-nest); False: do not."
+)
 CAPTURE: pytest.StashKey[CaptureHooks] = pytest.StashKey()
 
 
@@ -29,6 +33,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """See pytest_configure: register the hooks that observe, if anything asks for it."""
+    # Also while off: a suite that has the marker must pass --strict-markers then too.
+    config.addinivalue_line("markers", NEST_MARKER_HELP)
     worker_input = getattr(config, "workerinput", None)
     if worker_input is not None:
         if WORKER_KEY in worker_input:
@@ -60,6 +66,17 @@ def record_event(request: pytest.FixtureRequest) -> RecordEvent:
             capture.add_event(name, checked)
 
     return record
+
+
+@pytest.fixture
+def observer_trace_environment(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Environment variables with which spans of a child process nest under the running test.
+
+    ``TRACEPARENT``, and ``TRACESTATE`` where there is one, as W3C Trace Context writes them; empty where the test is
+    not nested (see ``--observer-nest``).
+    """
+    capture = request.config.stash.get(CAPTURE, None)
+    return capture.trace_environment() if capture is not None else {}
 
 
 def _checked(name: object, payload: object) -> dict[str, str]:

@@ -18,6 +18,7 @@ import msgspec
 
 from pytest_test_observer._clock import Clock
 from pytest_test_observer._gathered import location_of, ungrouped
+from pytest_test_observer._ids import SpanIds  # noqa: TC001 - msgspec reads it at run time
 from pytest_test_observer._journal.append import identity
 from pytest_test_observer._recorder import Key, Running
 from pytest_test_observer._rows import encode
@@ -50,6 +51,7 @@ class Start(msgspec.Struct, array_like=True):
     time_ns: int
     location: tuple[str, int | None, str]
     markers: list[str]
+    span: SpanIds | None = None
 
 
 _decode = msgspec.json.Decoder(Start).decode
@@ -67,11 +69,14 @@ class MarkWriter:
         self._grouped = grouped
         self._page, self._fd, self._identity = _mapped(path, slot)
 
-    def start(self, item: pytest.Item, occurrence: int, attempt: int, markers: list[str]) -> None:
+    def start(
+        self, item: pytest.Item, occurrence: int, attempt: int, markers: list[str], span: SpanIds | None = None
+    ) -> None:
         """An attempt begins."""
         if self._page is not None:
             nodeid = ungrouped(item.nodeid) if self._grouped else item.nodeid
-            self.put(Start(self._worker, nodeid, occurrence, attempt, Clock.time_ns(), item.location, markers))
+            now = Clock.time_ns()
+            self.put(Start(self._worker, nodeid, occurrence, attempt, now, item.location, markers, span))
 
     def put(self, start: Start) -> None:
         """Set the mark of an attempt that begins."""
@@ -127,7 +132,9 @@ def _read(slot: bytes) -> Running | None:
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None  # empty, or its process died while writing it
     key = Key(start.nodeid, start.worker, start.occurrence, start.attempt)
-    return Running(key, PHASES[phase], start.time_ns, location_of(start.location), tuple(start.markers))
+    return Running(
+        key, PHASES[phase], start.time_ns, location_of(start.location), tuple(start.markers), start.span
+    )
 
 
 def _mapped(path: str, slot: int) -> tuple[mmap.mmap | None, int, tuple[int, int]]:
