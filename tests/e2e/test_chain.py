@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,6 +13,7 @@ from tests.e2e.chain import HOSTILE, PROTOCOLS, keep, replay, to_collector, to_d
 from tests.e2e.test_collector import drain
 from tests.kit import Observed, Workbench
 from tests.parity import counts, differences, make_views
+from tests.servers import telemetrygen
 from tests.servers.client import ROOT
 from tests.servers.collector import running_collector
 from tests.test_verdict_matrix import BROKEN, CRASHED, CRASHES, EXPECTED, SUBTESTS, SUITE
@@ -151,3 +153,25 @@ def test_with_both_ways_rows_come_directly_while_the_collector_is_away_and_throu
     assert ": 2 results sent to" in back.summary
     assert list(pipe.counts().values()) == [4, 2, 2, 3 + 1]
     assert bench.buffered("") == []
+
+
+def test_spans_of_others_in_the_same_collector_give_no_rows(bench: Workbench, pipe: Pipe) -> None:
+    bench.write(test_a="def test_a(): pass\n")
+    foreign = [
+        str(telemetrygen.binary()),
+        "traces",
+        "--traces=200",
+        "--rate=0",
+        "--otlp-insecure",
+        "--status-code=Error",
+    ]
+    collector = pipe.collector
+    generator = subprocess.Popen(
+        [*foreign, f"--otlp-endpoint=127.0.0.1:{collector.grpc_port}"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    run = bench.run(*to_collector(collector, "grpc"))
+    said, _ = generator.communicate(timeout=60)
+    pipe.drain()
+    assert (generator.returncode, run.returncode) == (0, 0), said
+    # each of its traces has two spans, the run has two, and one was the drain's
+    assert list(pipe.counts().values()) == [1, 0, 1, 400 + 2 + 1]
