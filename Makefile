@@ -56,6 +56,7 @@ docs: $(INSTALLED) ## make the pages anew that derive from the code
 	$(BIN)/python -m pytest_test_observer._settings_docs > docs/settings.md
 	$(BIN)/python -m pytest_test_observer._columns_docs > docs/schema.md
 	$(BIN)/pytest-observer schema print > otel-collector/schema/observer.sql
+	$(BIN)/python -m grafana.source
 
 requirements: $(VENV)/bin/python ## pin the newest development requirements in requirements-dev.txt
 	$(BIN)/python -m pip install --quiet uv

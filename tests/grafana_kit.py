@@ -68,6 +68,8 @@ def _without_conditions(sql: str, values: dict[str, str]) -> str:
     while (start := sql.rfind(_CONDITIONAL)) >= 0:
         begin = start + len(_CONDITIONAL)
         condition, variable, end = _arguments(sql, begin)
+        # the plugin hands the condition to String.replace, to which these say something
+        assert not re.search(r"\$[$&`'\d]", condition), condition
         chosen = values[variable.strip().lstrip("$")]
         sql = sql[:start] + ("1=1" if chosen in ("", ALL) else condition) + sql[end:]
     return sql

@@ -44,7 +44,7 @@ def _compose() -> list[str]:
     if docker and not subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode:
         return [docker, "compose"]
     alone = shutil.which("docker-compose")
-    return [alone] if alone else pytest.skip("no docker compose here; the structure is checked below")
+    return [alone] if alone else pytest.skip("needs docker compose; the structure is checked without it")
 
 
 def _config(passwords: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -159,7 +159,8 @@ def test_grafana_gets_the_plugin_that_the_dashboards_are_made_for() -> None:
 def test_grafana_reads_the_files_that_are_mounted() -> None:
     (provider,) = _load("grafana/provisioning/dashboards/observer.yaml")["providers"]
     assert f"./grafana/dashboards:{provider['options']['path']}:ro" in SERVICES["grafana"]["volumes"]
-    assert "./grafana/provisioning:/etc/grafana/provisioning:ro" in SERVICES["grafana"]["volumes"]
+    for kind in ("dashboards", "datasources"):
+        assert f"./grafana/provisioning/{kind}:/etc/grafana/provisioning/{kind}:ro" in SERVICES["grafana"]["volumes"]
 
 
 def test_variables_of_provisioning_are_given_by_compose() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from grafana.source import documents
 from tests.grafana_data import HOSTILE, WEEK
-from tests.grafana_kit import BOARDS, expanded, percent_encoded, queries
+from tests.grafana_kit import BOARDS, ROOT, expanded, percent_encoded, queries
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,3 +119,10 @@ def test_variables_that_queries_use_are_there() -> None:
         assert {"table", "feature", "story", "branch", "service", "provider", "variant"} <= offered
     assert "marker" in {variable["name"] for variable in BOARDS["overview"]["templating"]["list"]}
     assert "nodeid" in {variable["name"] for variable in BOARDS["test"]["templating"]["list"]}
+
+
+def test_the_page_about_dashboards_names_every_panel() -> None:
+    page = (ROOT / "docs" / "dashboards.md").read_text(encoding="utf-8")
+    for board, text in zip(("overview", "test"), page.split("\n| test |"), strict=True):
+        missing = [panel["title"] for panel in BOARDS[board]["panels"] if panel["title"] not in text]
+        assert not missing, board
