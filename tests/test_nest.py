@@ -271,6 +271,7 @@ def _all_nest(nested: Nested) -> bool:
     rows = nested.attempts()
     keys = [(span, span["name"].split("|")) for span in nested.spans]
     found = [(span, rows[test, int(attempt)]) for span, (test, attempt, _) in keys]
+    assert len({row["span_id"] for row in nested.rows}) == len(nested.rows)
     return all((span["trace_id"], span["parent"]) == (row["trace_id"], row["span_id"]) for span, row in found)
 
 
@@ -308,7 +309,26 @@ def test_spans_of_a_pytest_that_died_nest_under_the_row_that_its_helper_makes(ob
     assert _all_nest(nested)
 
 
-def test_a_marker_nests_one_test(observed: Observed) -> None:
+def test_tests_nest_under_the_trace_that_their_rows_are_in_where_one_is_full(observed: Observed) -> None:
+    observed.bench.write(
+        test_a="""
+            import pytest
+            from program import work
+
+            @pytest.mark.parametrize("number", range(24))
+            def test_long(number):
+                work(f"test_long[{number}]|1|call")
+                raise AssertionError("x" * 400_000)
+        """
+    )
+    nested = _nested(observed, NEST, "-n2", "--tb=native")
+    assert len(nested.spans) == 24
+    assert 2 <= len({row["trace_id"] for row in nested.rows}) <= 4
+    assert _all_nest(nested)
+
+
+@pytest.mark.parametrize("how", [[], ["-n1"]], ids=" ".join)
+def test_a_marker_nests_one_test(observed: Observed, how: list[str]) -> None:
     observed.bench.write(
         test_a="""
             import pytest
@@ -320,7 +340,7 @@ def test_a_marker_nests_one_test(observed: Observed) -> None:
             def test_after(): work("test_after|1|call")
         """
     )
-    nested = _nested(observed, "--strict-markers")
+    nested = _nested(observed, "--strict-markers", *how)
     span_id = nested.attempts()["test_marked", 1]["span_id"]
     assert {span["name"]: span["parent"] for span in nested.spans} == {
         "test_before|1|call": None,
