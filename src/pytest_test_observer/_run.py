@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import platform
+import sys
 import uuid
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import pytest
 
 from pytest_test_observer import __version__
 from pytest_test_observer._clock import Clock
@@ -86,7 +89,10 @@ class ObservedRun:
 
     def begin(self) -> None:
         """Write the journal's first line; from now on there can be rows."""
-        self._context = self._pending_context.result()
+        context = self._pending_context.result()
+        self._context = msgspec.structs.replace(
+            context, resource=dict(sorted({**_runtime(), **context.resource}.items()))
+        )
         ids = self._ids
         line = Begin(
             version=__version__,
@@ -183,3 +189,13 @@ class ObservedRun:
             lost_reason=self._journal.error,
             notes=result.notes,
         )
+
+
+def _runtime() -> dict[str, str]:
+    """Return what ran the tests, by the names of OpenTelemetry's conventions; what the user gives wins."""
+    return {
+        "process.runtime.description": sys.version.replace("\n", " "),
+        "process.runtime.name": sys.implementation.name,
+        "process.runtime.version": platform.python_version(),
+        "pytest.version": pytest.__version__,
+    }
