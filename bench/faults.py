@@ -2,9 +2,10 @@
 
 Kills pytest, and pytest with its helper, at random moments of a run of 200 tests, with the server up and down, sends
 the rest with replay and looks for what was lost or doubled. Then runs against servers that fail in each way, and
-measures how much longer that takes than the same run against a good one. Exits with 1 if anything was not as promised.
+measures how much longer that takes than the same run against a good one. Kills the OpenTelemetry Collector while
+pytest sends to it, where it is built. Exits with 1 if anything was not as promised.
 
-usage: python -m bench.faults [--kills 25] [--seed N] [--only kills|servers|orphans]
+usage: python -m bench.faults [--kills 25] [--seed N] [--only kills|servers|orphans|collector]
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import functools
 import random
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -24,9 +26,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from tests.e2e.killed import SUITE as KILLED_SUITE
+from tests.e2e.killed import kill_while_pytest_sends
 from tests.killing import is_left_alone, kill_at, problems, replay, stored, suite, wait_until
 from tests.kit import Observed, Run, Workbench
+from tests.parity import NAMES, make_views
 from tests.servers.client import ClickHouse, running_clickhouse
+from tests.servers.collector import BUILD, running_collector
 from tests.servers.faulty import KINDS, faulty
 
 if TYPE_CHECKING:
@@ -39,6 +45,7 @@ ORPHAN = 30.0
 # The tests of the suite take about this many seconds; negative moments are seconds after the start of pytest.
 MOMENTS = (-0.5, 1.2)
 RESULTS = 51
+TESTS_PER_KILL = 500
 SUITE = "".join(f"def test_{number}(): pass\n" for number in range(RESULTS - 1)) + "def test_bad(): assert 0\n"
 
 
@@ -154,18 +161,37 @@ def orphans(server: ClickHouse, console: Console) -> int:
     return bad
 
 
+def collector(server: ClickHouse, count: int, console: Console) -> int:
+    """Kill the Collector ``count`` times while one run sends to it; returns 1 if rows are missing or doubled."""
+    built = subprocess.run([BUILD, "--built"], stdout=subprocess.PIPE, text=True, check=False).stdout.strip()
+    if not built:
+        console.print("the Collector was not killed: it has to be built first, make collector")
+        return 0
+    tests = count * TESTS_PER_KILL
+    with fresh(server) as observed, tempfile.TemporaryDirectory() as directory:
+        observed.bench.write(test_many=KILLED_SUITE.format(tests=tests))
+        make_views(server, observed.database)
+        with running_collector(Path(built), Path(directory), server, observed.database) as running:
+            done = kill_while_pytest_sends(observed.bench, running, server, observed.database, count)
+    wanted = dict(zip(NAMES, (tests, tests, 1), strict=True))
+    found = {name: done.rows[name] for name in NAMES}
+    console.print(f"the Collector was killed {done.kills} times; rows wanted {wanted}, found {found}")
+    return int(found != wanted)
+
+
 def main() -> None:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(description="kill processes and break servers")
     parser.add_argument("--kills", type=int, default=25)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
-    parser.add_argument("--only", choices=("kills", "servers", "orphans"))
+    parser.add_argument("--only", choices=("kills", "servers", "orphans", "collector"))
     asked = parser.parse_args()
     console = Console(width=160)
     parts: dict[str, Callable[[ClickHouse], int]] = {
         "kills": lambda server: kills(server, asked.kills, asked.seed, console),
         "servers": lambda server: servers(server, console),
         "orphans": lambda server: orphans(server, console),
+        "collector": lambda server: collector(server, asked.kills, console),
     }
     with tempfile.TemporaryDirectory() as directory, running_clickhouse(Path(directory)) as server:
         bad = sum(part(server) for name, part in parts.items() if asked.only in (None, name))

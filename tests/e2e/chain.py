@@ -94,13 +94,17 @@ def to_database(server: ClickHouse, database: str) -> list[str]:
 def replay(bench: Workbench, copy: Path, password: str, flags: list[str]) -> None:
     """Replay a copy of what runs have left, wholly."""
     shutil.copytree(bench.cache, copy)
-    secret = {"XDG_CACHE_HOME": str(copy), "PYTEST_OBSERVER_CH_PASSWORD": password}
+    run_replay(bench, flags, {"XDG_CACHE_HOME": str(copy), "PYTEST_OBSERVER_CH_PASSWORD": password})
+    assert os.listdir(copy / "pytest-test-observer") == []
+
+
+def run_replay(bench: Workbench, flags: list[str], env: dict[str, str] | None = None) -> None:
+    """Replay what runs have left, in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "pytest_test_observer.replay", *flags],
-        env=bench.environment(secret),
+        env=bench.environment(env),
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert os.listdir(copy / "pytest-test-observer") == []

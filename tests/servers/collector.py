@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .client import ClickHouse
 
 HOME = ROOT / "otel-collector"
+BUILD = HOME / "build.sh"
 CONFIG = HOME / "config.yaml"
 _READY_SECONDS = 30
 # What the test changes of the configuration in production: no Tempo, no port for metrics.
@@ -33,7 +34,7 @@ _HERE = (
 
 def binary() -> Path:
     """Find the Collector that ``make collector`` has built; skips where there is none."""
-    done = subprocess.run([HOME / "build.sh", "--built"], stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run([BUILD, "--built"], stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         pytest.skip("needs the Collector: make collector")
     return Path(done.stdout.strip())
