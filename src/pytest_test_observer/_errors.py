@@ -26,6 +26,9 @@ class ErrorText(NamedTuple):
     stacktrace: str = ""
 
 
+NO_ERROR = ErrorText()
+
+
 def error_text(report: Report) -> ErrorText:
     """Return what ``report`` says of its failure."""
     stacktrace = report.longreprtext

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_test_observer._errors import ErrorText, error_text, joined, reason
+from pytest_test_observer._errors import NO_ERROR, ErrorText, error_text, joined, reason
 from pytest_test_observer._record import NS_PER_S, PhaseTimes
 from pytest_test_observer._text import storable
 from pytest_test_observer._verdict import PHASES, Attempt, Phase, Verdict
@@ -54,6 +54,7 @@ class Gathered:
         self.attributes: dict[str, str] = {}
         self._errors: dict[str, ErrorText] = {}
         self._subtest_errors: list[ErrorText] = []
+        self._is_troubled = False
         self._reasons: dict[str, str] = {}
 
     def add(self, report: pytest.TestReport, extras: Extras | None) -> None:
@@ -64,8 +65,10 @@ class Gathered:
         start = measured.start if measured else getattr(report, "start", 0.0)
         stop = measured.stop if measured else getattr(report, "stop", 0.0)
         outcome = said if said in _NOT_FAILED else "failed"
-        self.phases[when] = Phase(outcome, report.duration, start, stop, "wasxfail" in report.__dict__)
-        if said != "passed":
+        xfail = "wasxfail" in report.__dict__
+        self.phases[when] = Phase(outcome, report.duration, start, stop, xfail)
+        if said != "passed" or xfail:
+            self._is_troubled = True
             self._add_trouble(report, when, said)
         self.location = report.location
         if report.user_properties:
@@ -73,7 +76,7 @@ class Gathered:
             self.attributes = dict(sorted(pairs.items()))
 
     def _add_trouble(self, report: pytest.TestReport, when: str, said: str) -> None:
-        if said == "skipped":
+        if said in _NOT_FAILED:
             self._reasons[when] = reason(report)
             return
         self._errors[when] = error_text(report)
@@ -83,6 +86,7 @@ class Gathered:
     def add_subtest(self, report: pytest.TestReport) -> None:
         """Take in a report of a subtest: it matters when it failed."""
         if report.failed:
+            self._is_troubled = True
             self._subtest_errors.append(error_text(report))
 
     def complete(self, extras: Extras | None) -> None:
@@ -93,16 +97,21 @@ class Gathered:
             self.phases.setdefault(when, Phase(phase.outcome, phase.duration, phase.start, phase.stop))
 
     @property
+    def is_plain(self) -> bool:
+        """Whether all phases ran and passed, as nearly always: then there is nothing to decide."""
+        return not self._is_troubled and len(self.phases) == len(PHASES)
+
+    @property
     def attempt(self) -> Attempt:
         """What the verdict depends on."""
         return Attempt(self.phases, bool(self._subtest_errors), self.rerun)
 
     def error(self, verdict: Verdict, error_type: str) -> ErrorText:
         """Return the text that belongs to ``verdict``: a failure's, or the reason of a skip."""
+        if verdict.status == "passed":
+            return NO_ERROR
         if verdict.status == "skipped":
             return ErrorText(self._reasons.get(verdict.when_phase, ""))
-        if verdict.status == "passed":
-            return ErrorText()
         by_phase = {when: [self._errors[when]] for when in PHASES if when in self._errors}
         if self._subtest_errors:
             by_phase["call"] = self._subtest_errors + by_phase.get("call", [])
@@ -119,12 +128,16 @@ class Gathered:
     @property
     def started_ns(self) -> int:
         """Start of the first phase, nanoseconds since the epoch; 0 when none is known."""
-        return int(min([phase.start for phase in self.phases.values()], default=0) * NS_PER_S)
+        first = self.phases.get("setup")
+        start = first.start if first is not None else min([phase.start for phase in self.phases.values()], default=0)
+        return int(start * NS_PER_S)
 
     @property
     def ended_ns(self) -> int:
         """End of the last phase, nanoseconds since the epoch."""
-        return int(max([phase.stop for phase in self.phases.values()], default=0) * NS_PER_S)
+        last = self.phases.get("teardown")
+        stop = last.stop if last is not None else max([phase.stop for phase in self.phases.values()], default=0)
+        return int(stop * NS_PER_S)
 
     def last_started_phase(self) -> str:
         """Return the phase that must have been running when nothing more was heard."""

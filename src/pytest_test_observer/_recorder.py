@@ -21,7 +21,7 @@ from pytest_test_observer._record import AllureMeta, FixtureTimes, PhaseTimes, T
 from pytest_test_observer._tally import Identity, Tally
 from pytest_test_observer._text import storable
 from pytest_test_observer._traces import Traces, estimated_size
-from pytest_test_observer._verdict import PHASES, Attempt, Verdict, decide
+from pytest_test_observer._verdict import PASSED, PHASES, Attempt, Verdict, decide
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,9 +138,12 @@ class Naming:
     def _part(self, nodeid: str, facts: Facts) -> int:
         """Return the trace of its scope that still has room for a span."""
         events = facts.extras.events if facts.extras else []
-        payloads = sum(len(key) + len(value) for event in events for key, value in event.payload.items())
+        payloads = 0
+        for event in events:
+            payloads += sum(len(key) + len(value) for key, value in event.payload.items())
         texts = len(facts.error.message) + len(facts.error.stacktrace)
-        return self.traces.part_for(self.ids.scope, nodeid, estimated_size(nodeid, texts, len(events), payloads))
+        size = estimated_size(nodeid, texts, len(events), payloads, len(facts.phases) + len(facts.fixtures))
+        return self.traces.part_for(self.ids.scope, nodeid, size)
 
     def crashed(
         self, running: Running, error: ErrorText, noticed_ns: int, gathered: Gathered | None = None
@@ -294,7 +297,7 @@ class Recorder:
         self._ended[key.worker] = key
         self._latest = _Latest(extras)
         gathered.complete(extras)
-        verdict = decide(gathered.attempt)
+        verdict = PASSED if gathered.is_plain else decide(gathered.attempt)
         error_type = _error_type(verdict, extras)
         facts = Facts(
             start_ns=gathered.started_ns,
@@ -305,16 +308,15 @@ class Recorder:
             error_type=error_type,
             extras=extras,
             phases=gathered.times() if self._detail != "test" else [],
-            fixtures=self._own_fixtures(extras),
+            fixtures=self._own_fixtures(extras) if extras and extras.fixtures else [],
             span=extras.span if extras else None,
         )
         self._sink(self.naming.record(key, verdict, gathered, facts))
 
-    def _own_fixtures(self, extras: Extras | None) -> list[FixtureTimes]:
+    def _own_fixtures(self, extras: Extras) -> list[FixtureTimes]:
         """Return the fixtures that only this attempt used; those that tests share are kept for the run."""
-        fixtures = extras.fixtures if extras else []
-        self.shared_fixtures += [times for times in fixtures if times.scope != "function"]
-        return [times for times in fixtures if times.scope == "function"]
+        self.shared_fixtures += [times for times in extras.fixtures if times.scope != "function"]
+        return [times for times in extras.fixtures if times.scope == "function"]
 
     def _allowed(self, text: ErrorText) -> ErrorText:
         if self._errors == "full":

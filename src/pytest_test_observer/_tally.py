@@ -52,6 +52,8 @@ class Tally:
 
     def number(self, identity: Identity, local_attempt: int) -> int:
         """Return the attempt's number over all workers; workers count from 1 each."""
+        if not self._attempts_of_the_dead:
+            return local_attempt
         return self._attempts_of_the_dead.get(identity, 0) + local_attempt
 
     def is_troubled(self, identity: Identity) -> bool:
@@ -60,7 +62,7 @@ class Tally:
 
     def count(self, identity: Identity, record: Counted) -> None:
         """Count an attempt; it replaces what an earlier attempt of the test counted for."""
-        earlier = self._unsettled.pop(identity, None)
+        earlier = self._unsettled.pop(identity, None) if self._unsettled else None
         if earlier is None:
             self.reported += record.when_phase != "collect"
         elif earlier:
