@@ -30,7 +30,7 @@ class Nesting(Protocol):
     def enter(self, item: pytest.Item, occurrence: int, attempt: int) -> SpanIds:
         """An attempt begins; returns the ids of its span."""
 
-    def leave(self, events: list[Event] | None = None) -> None:
+    def leave(self, extras: Extras | None = None) -> None:
         """The attempt is over, if there was one."""
 
     def environment(self) -> dict[str, str]:
@@ -136,7 +136,7 @@ class Capture:
         extras.phases[when] = PhaseTimes(outcome, call.duration, call.start, call.stop)
         if when == "teardown":
             if extras.span is not None and self._nest is not None:
-                self._nest.leave(extras.events)
+                self._nest.leave(extras)
             extras.complete = True
             extras.markers = markers_of(item)
             if self._read_allure:

@@ -98,8 +98,8 @@ def _capture(
         marks,
         read_allure=allure.meta if allure else None,
         keep_events=keep_events,
-        nest=guard(_nest, config, nesting, guard) if nesting["always"] else None,
-        load_nest=lambda: _nest(config, nesting, guard),
+        nest=guard(_nest, config, nesting, detail, guard) if nesting["always"] else None,
+        load_nest=lambda: _nest(config, nesting, detail, guard),
     )
     hooks = CaptureHooks(guard, capture, selection)
     config.pluginmanager.register(hooks, CAPTURE_NAME)
@@ -111,12 +111,12 @@ def _capture(
     return hooks
 
 
-def _nest(config: pytest.Config, nesting: dict[str, Any], guard: Guard) -> Nest:
+def _nest(config: pytest.Config, nesting: dict[str, Any], detail: str, guard: Guard) -> Nest:
     with shielded():
         from pytest_test_observer._nest import Nest, NestHooks  # noqa: PLC0415 - needs OpenTelemetry, few suites do
         from pytest_test_observer._nested_ids import NestPlan  # noqa: PLC0415
 
-    nest = Nest(NestPlan(**nesting))
+    nest = Nest(NestPlan(**nesting, has_inner_spans=detail != "test"))
     config.pluginmanager.register(NestHooks(nest, guard), NEST_NAME)
     return nest
 

@@ -24,9 +24,9 @@ from pytest_test_observer._traces import estimated_size
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from pytest_test_observer._extras import Extras
     from pytest_test_observer._ids import SpanIds
     from pytest_test_observer._nested_ids import NestPlan
-    from pytest_test_observer._record import Event
 
 
 # Where a context keeps the span that was current before the test's.
@@ -71,8 +71,8 @@ class Nest:
             made_before.run(self._make_current)
         return ids
 
-    def leave(self, events: list[Event] | None = None) -> None:
-        """End the attempt; ``events`` are its custom events. Idempotent."""
+    def leave(self, extras: Extras | None = None) -> None:
+        """End the attempt; ``extras`` say what its spans hold. Idempotent."""
         if not self._span.running.is_valid:
             return
         self._span.running = trace.INVALID_SPAN_CONTEXT
@@ -83,9 +83,11 @@ class Nest:
             outer = contexts.get_value(_OUTER, current)
             assert isinstance(outer, trace.Span)
             contexts.attach(trace.set_span_in_context(outer, current))
-        if events:
+        if extras is not None:
+            events = extras.events
             payloads = sum(len(key) + len(value) for event in events for key, value in event.payload.items())
-            self._charge(0, len(events), payloads)
+            inner = len(extras.phases) + len(extras.fixtures) if self._plan.has_inner_spans else 0
+            self._charge(0, len(events), payloads, inner)
 
     def environment(self) -> dict[str, str]:
         """Return the running test's span as environment variables; empty where the test is not nested."""
@@ -96,7 +98,7 @@ class Nest:
     def count_error(self, report: pytest.TestReport) -> None:
         """Count what the text of an error adds to the trace."""
         text = error_text(report)
-        self._charge(len(text.message) + len(text.stacktrace), 0, 0)
+        self._charge(len(text.message) + len(text.stacktrace))
 
     def _make_current(self) -> None:
         outer = contexts.get_current()
@@ -104,9 +106,10 @@ class Nest:
             marked = contexts.set_value(_OUTER, trace.get_current_span(outer), outer)
             contexts.attach(trace.set_span_in_context(self._span, marked))
 
-    def _charge(self, texts: int, events: int, payloads: int) -> None:
+    def _charge(self, texts: int, events: int = 0, payloads: int = 0, inner: int = 0) -> None:
         if self._ids is not None:
-            self._ids.charge(self._nodeid, estimated_size("", texts, events, payloads) - estimated_size("", 0, 0, 0))
+            size = estimated_size(self._nodeid, texts, events, payloads, inner)
+            self._ids.charge(self._nodeid, size - estimated_size(self._nodeid, 0, 0, 0))
 
     def _name(self, item: pytest.Item) -> str:
         return storable(ungrouped(item.nodeid) if self._plan.grouped else item.nodeid)

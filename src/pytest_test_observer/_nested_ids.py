@@ -30,7 +30,8 @@ class NestPlan(msgspec.Struct):
 
     ``parent`` and ``trace_state`` are what ``TRACEPARENT`` and ``TRACESTATE`` say; ``always`` is the setting
     ``observer_nest``. ``slot`` numbers the processes of a session (0 is pytest itself, then the workers in the
-    order in which they start, ``workers`` of them at first); ``copies`` says how often each test is run.
+    order in which they start, ``workers`` of them at first); ``copies`` says how often each test is run,
+    ``has_inner_spans`` whether phases have spans of their own.
     """
 
     session_id: str
@@ -43,6 +44,7 @@ class NestPlan(msgspec.Struct):
     slot: int = 0
     workers: int = 1
     copies: int = 1
+    has_inner_spans: bool = False
 
 
 class _Room:
