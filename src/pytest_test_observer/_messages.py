@@ -60,11 +60,16 @@ def summary(outcome: Outcome) -> str:
 
 def replay_command(settings: Settings, path: str) -> str:
     """Return the command that sends a kept journal, without secrets: those it takes from the environment."""
-    from pytest_test_observer._target import parse_clickhouse, parse_otlp  # noqa: PLC0415 - only where something was kept
+    from pytest_test_observer._destinations.config import destinations_of  # noqa: PLC0415 - only where something was kept
+    from pytest_test_observer._target import parse_clickhouse, parse_otlp  # noqa: PLC0415 - likewise
 
     flags = [f"--ch-url={parse_clickhouse(settings.ch_url).label}"] if settings.ch_url else []
-    if settings.otlp_endpoint:
-        flags.append(f"--otlp-endpoint={parse_otlp(settings.otlp_endpoint).label}")
+    otlp = destinations_of(settings).otlp
+    if otlp is not None and otlp.endpoint:
+        given = settings.otlp_endpoint
+        flags.append(f"--otlp-endpoint={parse_otlp(given).label if given else otlp.endpoint}")
+        if otlp.protocol != "grpc":  # what replay takes by itself
+            flags.append(f"--otlp-protocol={otlp.protocol}")
     told = [name for name in _TOLD if settings.sources[name] != "default"]
     flags += [f"--{name.replace('_', '-')}={getattr(settings, name)}" for name in told]
     return shlex.join(["pytest-observer", "replay", *flags, path])
