@@ -11,7 +11,7 @@ import pytest
 
 from pytest_test_observer import _columns_docs, _settings_docs
 from pytest_test_observer._columns import TABLES
-from pytest_test_observer._destinations import Reply, _answers, _http
+from pytest_test_observer._destinations import Reply, _answers, _http, _otlp_answers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +23,8 @@ DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])
 MESSAGES = (DOCS / "messages.md").read_text(encoding="utf-8")
 DOCUMENTED = re.findall(r"^\| `([^`]+)` \|", MESSAGES, re.MULTILINE)
+# Fewer spaces than these are in names and addresses.
+_WORDS = 3
 # What says something to the user when it is called with a text.
 SAYING = ("EmbeddedError", "note", "_note", "warn")
 
@@ -71,7 +73,7 @@ def test_the_statuses_of_the_page_are_those_of_the_verdict() -> None:
 
 @pytest.mark.parametrize("message", DOCUMENTED)
 def test_a_documented_message_is_one_of_the_code(message: str) -> None:
-    said = "\n".join(_strings())
+    said = "\n".join([*_strings(), *_messages_of_servers()])
     fragments = [fragment.strip(" .:;,()") for fragment in message.split("…")]
     assert all(fragment in said for fragment in fragments if len(fragment) > 1), fragments
 
@@ -87,6 +89,15 @@ def test_no_message_of_the_embedded_engine_lacks_its_explanation() -> None:
     assert raised - {""} <= set(DOCUMENTED)
 
 
+@pytest.mark.parametrize(
+    "name", ["otlp", "otlp_environment", "_otlp_answers", "_otlp_senders", "fallback"], ids=lambda name: name
+)
+def test_no_sentence_about_otlp_that_is_put_together_lacks_its_explanation(name: str) -> None:
+    code = ast.parse(_texts(SOURCE / "_destinations" / f"{name}.py"))
+    texts = {_template(node).replace("{said}", "…") for node in ast.walk(code) if isinstance(node, ast.JoinedStr)}
+    assert {text for text in texts if text.count(" ") >= _WORDS} <= set(DOCUMENTED)
+
+
 def _anchors(page: Path) -> set[str]:
     headings = re.findall(r"^#+ (.+)$", _texts(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
@@ -100,7 +111,7 @@ def _strings() -> Iterator[str]:
 
 
 def _messages_of_servers() -> Iterator[str]:
-    for module in (_answers, _http):
+    for module in (_answers, _http, _otlp_answers):
         for value in vars(module).values():
             for text in _sentences(value):
                 yield re.sub(r"\{[^}]*\}", "…", text)
