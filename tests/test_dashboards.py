@@ -160,7 +160,7 @@ def test_a_pipeline_run_is_several_runs_of_pytest(ask: Any) -> None:
 
 
 def test_flaky_tests_are_a_share_of_the_different_tests(ask: Any) -> None:
-    assert ask("overview", "Flaky tests") == [{"flaky": 25.0}]
+    assert ask("overview", "Flaky tests") == [{"flaky_tests": 25.0}]
 
 
 def test_the_pass_rate_is_of_all_tests_and_no_mean_of_intervals(ask: Any) -> None:

@@ -41,12 +41,14 @@ _NUMBERS = [
     stat(
         "Runs",
         "Runs of pytest, and the pipeline runs they belong to.",
-        f"{_TESTS}\nSELECT uniqExact(run_id) AS runs, uniqExact(ci_provider, {PIPELINE_ID}) AS pipelines FROM tests",
+        f"SELECT uniqExact(run_id) AS runs, uniqExact(ci_provider, {PIPELINE_ID}) AS pipelines\n"
+        f"FROM {RESULTS}\nWHERE {OF_SUITE}",
     ),
     stat(
         "Flaky tests",
         "Share of the different tests that passed at least once only after an attempt that did not.",
-        f"{_TESTS}\nSELECT 100 * uniqExactIf({_ONE}, is_flaky) / nullIf(uniqExact({_ONE}), 0) AS flaky FROM tests",
+        f"SELECT 100 * uniqExactIf({_ONE}, flaky) / nullIf(uniqExact({_ONE}), 0) AS flaky_tests\n"
+        f"FROM {RESULTS}\nWHERE {OF_SUITE}",
         unit="percent",
         decimals=1,
     ),
@@ -106,7 +108,7 @@ _TABLES = [
         "Tests whose last run on a branch was not good.",
         f"{_TESTS}\nSELECT max(seen) AS last_seen, nodeid, argMax(last_outcome, began) AS outcome,\n"
         f"  git_branch AS branch, countIf(verdict IN {BAD}) AS bad_runs, count() AS runs,\n"
-        "  substring(argMax(reason, began), 1, 500) AS error,\n"
+        "  argMax(last_error, began) AS error,\n"
         f"  service, repository\nFROM tests GROUP BY {IDENTITY}, git_branch\n"
         f"HAVING argMax(verdict, began) IN {BAD} ORDER BY last_seen DESC, nodeid LIMIT 200",
     ),
