@@ -22,7 +22,6 @@ from pytest_test_observer._record import (
 from pytest_test_observer._text import storable_deep
 
 SPAN_KEY = "_span"
-_SPAN_PREFIX = b',"%s":' % SPAN_KEY.encode()
 
 _Getter = Callable[[Any], Any]
 _encode = msgspec.json.Encoder().encode
@@ -37,7 +36,7 @@ def encode(value: object) -> bytes:
 
 
 class _Part:
-    """The columns of one scope of a table, as the inside of a JSON object.
+    """The columns of one scope of a table, as a JSON object without its opening brace.
 
     A struct made for them encodes in a quarter of the time that a dictionary of the same keys takes.
     """
@@ -58,7 +57,7 @@ class _Part:
         for index, convert in self._times:
             milliseconds = values[index] // NS_PER_MS
             values[index] = convert(milliseconds) if convert else milliseconds
-        return encode(self._struct(*values))[1:-1]
+        return encode(self._struct(*values))[1:]
 
 
 def _part(table: Table, scope: str, iso: IsoTime) -> _Part:
@@ -89,7 +88,7 @@ class RowEncoder:
         self._spans = spans
         iso = IsoTime()
         self._common = {
-            table.key: b"{" + _part(table, "context", iso)(context) + b"," for table in TABLES.values()
+            table.key: b"{" + _part(table, "context", iso)(context)[:-1] + b"," for table in TABLES.values()
         }
         self._result = _part(RESULTS, "record", iso)
         self._run = _part(RUNS, "record", iso)
@@ -98,26 +97,29 @@ class RowEncoder:
 
     def result(self, record: TestRecord) -> bytes:
         """Return the line of an attempt, with its line feed."""
-        return self._common["results"] + self._result(record) + self._span_of(record) + b"}\n"
+        if not self._spans:
+            return b"%s%s\n" % (self._common["results"], self._result(record))
+        return b"%s%s%s\n" % (self._common["results"], self._span_of(record), self._result(record))
 
     def events(self, record: TestRecord) -> bytes:
         """Return the lines of the events of an attempt."""
-        start = self._common["events"] + self._event_owner(record) + b","
         # True: the line of the attempt carries this event
-        end = b',"%s":true}\n' % SPAN_KEY.encode() if self._spans else b"}\n"
-        return b"".join([start + self._event(event) + end for event in record.events])
+        carried = b'"%s":true,' % SPAN_KEY.encode() if self._spans else b""
+        start = self._common["events"] + carried + self._event_owner(record)[:-1] + b","
+        return b"".join([start + self._event(event) + b"\n" for event in record.events])
 
     def run(self, record: RunRecord) -> bytes:
         """Return the line of the run itself."""
         part = b""
         if self._spans:
             span = SpanPart(record.start_ns, record.end_ns, fixtures=record.fixtures, modules=record.modules)
-            part = _SPAN_PREFIX + encode(span)
-        return self._common["runs"] + self._run(record) + part + b"}\n"
+            part = _span_member(span)
+        return self._common["runs"] + part + self._run(record) + b"\n"
 
     def _span_of(self, record: TestRecord) -> bytes:
-        if not self._spans:
-            return b""
         events = [(event.time_ns, event.name, event.payload) for event in record.events]
-        span = SpanPart(record.start_ns, record.end_ns, events, record.phases, record.fixtures)
-        return _SPAN_PREFIX + encode(span)
+        return _span_member(SpanPart(record.start_ns, record.end_ns, events, record.phases, record.fixtures))
+
+
+def _span_member(span: SpanPart) -> bytes:
+    return b'"%s":%s,' % (SPAN_KEY.encode(), encode(span))
