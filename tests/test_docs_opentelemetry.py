@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +18,7 @@ from pytest_test_observer._destinations import otlp_environment
 from pytest_test_observer._ids import TESTS_PER_TRACE
 from pytest_test_observer._spans.events import BYTES_PER_SPAN, ESCAPE, EVENTS_PER_SPAN, RESERVED
 from pytest_test_observer._spans.resource import SCHEMA_URL
+from tests.killing import wait_until
 from tests.kit import Workbench
 from tests.servers.faulty import faulty
 from tests.servers.otlp import Receiver, Span, receiving
@@ -32,6 +34,7 @@ PAGE = (Path(__file__).resolve().parents[1] / "docs" / "opentelemetry.md").read_
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 ERROR = 2
 CHECK = "check_stock.py"
+WAITING = "def test_a(n): n < 4 or threading.Event().wait(60)\n"
 NAMES = ("total", "discount", "payment", "gift_card")
 
 
@@ -234,6 +237,29 @@ def test_the_command_that_a_run_ends_with_sends_what_it_kept(bench: Workbench, *
         assert (done.returncode, done.stderr) == (0, ""), done.stdout
         assert [span.name for span in receiver.spans] == ["test_a.py::test_a", "pytest session"]
     assert bench.buffered() == []
+
+
+def test_a_killed_controller_leaves_what_it_had_and_a_crash_for_each_worker(bench: Workbench) -> None:
+    bench.write(test_a="import threading, pytest\n@pytest.mark.parametrize('n', range(8))\n" + WAITING)
+    with receiving() as receiver:
+        controller = bench.start("-n2", f"--otlp-endpoint={receiver.endpoint('grpc')}")
+        wait_until(lambda: len(_arrived(receiver)) == 4, "what is over has arrived", 40)
+        controller.kill()
+        controller.wait()
+        for pipe in (controller.stdout, controller.stderr):
+            assert pipe is not None
+            pipe.close()  # not read to their end: workers take seconds to notice
+        wait_until(lambda: any("pytest.exit_status" in span.attributes for span in receiver.spans), "the run", 40)
+        wait_until(lambda: list(bench.buffers.iterdir()) == [], "the helper is done", 40)
+        [run] = [span.attributes for span in receiver.spans if "pytest.exit_status" in span.attributes]
+    outcomes = Counter(span.attributes["pytest.outcome"] for span in _arrived(receiver))
+    workers = {span.attributes["pytest.worker.id"] for span in _arrived(receiver) if span.status == ERROR}
+    assert (outcomes, workers) == ({"passed": 4, "crashed": 2}, {"gw0", "gw1"})
+    assert (run["test.suite.run.status"], run["pytest.not_run"]) == ("aborted", 2)
+
+
+def _arrived(receiver: Receiver) -> list[Span]:
+    return [span for span in receiver.spans if "pytest.phase" in span.attributes]
 
 
 def test_a_batch_that_is_in_doubt_never_comes_to_clickhouse(observed: Observed) -> None:
