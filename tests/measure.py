@@ -1,13 +1,14 @@
 """Measures the coverage of processes that tests start, however clean their environment is.
 
 ``make check`` copies this file into the site-packages of ``.venv``, where each process imports it whose variable
-``OBSERVER_MEASURE`` names the directory of the project. Coverage's own way is a variable that begins with ``COV``, and
+``MEASURED_PROJECT`` names the directory of the project. Coverage's own way is a variable that begins with ``COV``, and
 those the helper process does not get: what a user measures is not us. As a plugin (``-p tests.measure``) it sets the
 variable for what the tests start; the processes that run the tests are measured by pytest-cov.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import shutil
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-VARIABLE = "OBSERVER_MEASURE"
+VARIABLE = "MEASURED_PROJECT"
 _NAME = "observer_measure"
 
 
@@ -43,15 +44,17 @@ def _start() -> None:
 
     root = os.environ[VARIABLE]
     config, data = os.path.join(root, "pyproject.toml"), os.path.join(root, ".coverage")
-    measured = coverage.Coverage(config_file=config, data_file=data, data_suffix=True, auto_data=True)
+    measured = coverage.Coverage(config_file=config, data_file=data, data_suffix=True)
     for warning in ("_warn_no_data", "_warn_unimported_source", "_warn_preimported_source"):
         setattr(measured, warning, False)
     measured.start()
 
     def save() -> None:
-        measured.stop()
-        measured.save()
+        with contextlib.suppress(Exception):  # of a disk that is full on purpose, and who forks must come to an end
+            measured.stop()
+            measured.save()
 
+    atexit.register(save)
     # Ways to end without an end: what is left by _exit, and the helper, which is killed once it has answered.
     os._exit = _saving(save, os._exit, lambda *_: True)
     os.write = _saving(save, os.write, lambda _, data: b'"kind":"final"' in bytes(data))
@@ -60,8 +63,7 @@ def _start() -> None:
 def _saving(save: Callable[[], None], action: Callable[..., Any], is_last: Callable[..., bool]) -> Callable[..., Any]:
     def act(*arguments: Any) -> Any:
         if is_last(*arguments):
-            with contextlib.suppress(Exception):  # what does not end now would go on as somebody else
-                save()
+            save()
         return action(*arguments)
 
     return act

@@ -188,8 +188,9 @@ def test_a_helper_sends_and_answers_and_is_nobodys_child(journal: JournalWriter)
     with faulty("refusing") as server:
         helper = Helper.start(task_for(journal, server.url))
         helper.reap()
+        assert helper._process is not None
         with pytest.raises(ChildProcessError):
-            os.waitpid(-1, os.WNOHANG)
+            os.waitpid(helper._process.pid, os.WNOHANG)
         journal.note(run_line())
         final = helper.finish(time.monotonic() + 30, lambda: False)
         helper.end()
