@@ -39,9 +39,7 @@ def record(name: str, *, attempt: int = 1, events: int = 0, text: str = "", **fi
         "span_id": f"{abs(hash((name, attempt))) % 2**64:016x}",
         "parent_span_id": "",
         "error_message": text,
-        "events": [
-            Event(1_700_000_000_500_000_000, number, "event", {"of": name}) for number in range(events)
-        ],
+        "events": [Event(1_700_000_000_500_000_000, number, "event", {"of": name}) for number in range(events)],
     }
     return TestRecord(**{**base, **fields})
 

@@ -37,9 +37,7 @@ class FixtureHooks:
             self._guard(self._is_set_up, fixturedef, request, started_ns)
 
     @pytest.hookimpl(trylast=True)
-    def pytest_fixture_post_finalizer(
-        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
-    ) -> None:
+    def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> None:
         """See pytest_fixture_post_finalizer; pytest may call it more than once for a teardown."""
         started_ns = self._ending.pop(fixturedef, None)
         if started_ns is not None:

@@ -38,9 +38,7 @@ class ObservedRun:
     ``per_worker`` is true under ``--dist each``. Raises JournalError when no journal can be made.
     """
 
-    def __init__(
-        self, settings: Settings, destinations: Destinations, rootdir: Path, *, per_worker: bool
-    ) -> None:
+    def __init__(self, settings: Settings, destinations: Destinations, rootdir: Path, *, per_worker: bool) -> None:
         self._settings = settings
         self._destinations = destinations
         self.selection = Selection()
@@ -48,9 +46,7 @@ class ObservedRun:
         run_id = os.environ.get("PYTEST_OBSERVER_RUN_ID") or str(uuid.UUID(bytes=os.urandom(16), version=4))
         self._journal = JournalWriter.create(os.environ, run_id)
         create_marks(self.marks)
-        self._pending_context = begin_context(
-            os.environ, rootdir, run_id=run_id, variant=settings.observer_variant
-        )
+        self._pending_context = begin_context(os.environ, rootdir, run_id=run_id, variant=settings.observer_variant)
         self._context = Context(run_id=run_id)
         self._per_worker = per_worker
         ids = Ids(new_session_id(), settings.otlp_trace, parse_traceparent(os.environ.get("TRACEPARENT")))

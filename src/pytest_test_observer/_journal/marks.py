@@ -132,9 +132,7 @@ def _read(slot: bytes) -> Running | None:
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None  # empty, or its process died while writing it
     key = Key(start.nodeid, start.worker, start.occurrence, start.attempt)
-    return Running(
-        key, PHASES[phase], start.time_ns, location_of(start.location), tuple(start.markers), start.span
-    )
+    return Running(key, PHASES[phase], start.time_ns, location_of(start.location), tuple(start.markers), start.span)
 
 
 def _mapped(path: str, slot: int) -> tuple[mmap.mmap | None, int, tuple[int, int]]:
