@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 ERROR = ("broken", "error", "collect", 1, False)
 
 SUITE = """
+    import unittest
+
     import pytest
 
     class OwnError(Exception): pass
@@ -45,6 +47,12 @@ SUITE = """
     def test_xfail_imperative(): pytest.xfail("known")
     def test_odd(): raise ValueError("\\udc80 \\0 \\N{SNOWMAN}")
     def test_long(): raise ValueError("x" * 400_000)
+    class TestCase(unittest.TestCase):
+        def test_assert_equal(self): self.assertEqual(1, 2)
+        def test_raising(self): raise OwnError("of a case")
+        def test_skip_first(self):
+            with self.subTest(): self.skipTest("no such device")
+            raise OwnError("after a skip")
     def test_passed(bad_session): pass
 """
 
@@ -87,6 +95,9 @@ def errors_run(tmp_path_factory: pytest.TempPathFactory, clickhouse_server: Clic
         ("test_strict", "Failed", "[XPASS(strict)] bug 7"),
         ("test_odd", "ValueError", "\\udc80 \0 \N{SNOWMAN}"),
         ("test_passed", "OSError", "the session went wrong"),
+        ("test_assert_equal", "AssertionError", "1 != 2"),
+        ("test_raising", "test_errors.OwnError", "of a case"),
+        ("test_skip_first", "test_errors.OwnError", "after a skip"),
         ("documented.bad", "doctest.DocTestFailure", "Expected:\n    3\nGot:\n    2"),
         ("documented.dividing", "doctest.UnexpectedException", "ZeroDivisionError('division by zero')"),
     ],

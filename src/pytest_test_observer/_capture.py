@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_test_observer._ids import SpanIds
 
 _attempts = pytest.StashKey[int]()
+_NO_ERRORS = (pytest.skip.Exception, pytest.xfail.Exception)
 
 
 class Nesting(Protocol):
@@ -128,11 +129,12 @@ class Capture:
         """Take in how a phase went; subtests come here too, before the call that they belong to."""
         extras = self._current
         when = call.when
-        if call.excinfo is not None:
-            extras.error_types.setdefault(when, type_name(call.excinfo.type))
+        excinfo = _exception_of(item, call)
+        if excinfo is not None and not issubclass(excinfo.type, _NO_ERRORS):
+            extras.error_types.setdefault(when, type_name(excinfo.type))
         if when not in PHASES:
             return
-        outcome = "passed" if call.excinfo is None else "failed"
+        outcome = "passed" if excinfo is None else "failed"
         extras.phases[when] = PhaseTimes(outcome, call.duration, call.start, call.stop)
         if when == "teardown":
             if extras.span is not None and self._nest is not None:
@@ -157,6 +159,12 @@ def asks_to_nest(item: pytest.Item, *, default: bool) -> bool:
     if marker is None:
         return default
     return bool(marker.args[0] if marker.args else marker.kwargs.get("enabled", True))
+
+
+def _exception_of(item: pytest.Item, call: pytest.CallInfo[Any]) -> pytest.ExceptionInfo[BaseException] | None:
+    """Return what ended a phase. unittest keeps it from pytest, which moves it into ``call`` only after us."""
+    kept: list[pytest.ExceptionInfo[BaseException]] = getattr(item, "_excinfo", None) or []
+    return kept[0] if kept else call.excinfo
 
 
 def markers_of(item: pytest.Item) -> list[str]:
