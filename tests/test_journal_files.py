@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_test_observer._journal.files import stem_for, usable_directories
+from pytest_test_observer._journal.files import buffer_directory, stem_for, usable_directories
 from pytest_test_observer._journal.writer import JournalError, JournalWriter
 
 if TYPE_CHECKING:
@@ -31,6 +31,21 @@ def reserved(cache: Path, run_id: str) -> JournalWriter:
 
 def mode(path: str | Path) -> int:
     return stat.S_IMODE(os.stat(path).st_mode)
+
+
+def test_a_relative_cache_is_taken_from_where_pytest_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GitLab keeps nothing outside the project's directory. The helper works elsewhere, tests go where they like."""
+    monkeypatch.chdir(tmp_path)
+    journal = JournalWriter.create({"XDG_CACHE_HOME": "cache"}, "id")
+    monkeypatch.chdir("/")
+    assert os.path.dirname(os.path.dirname(journal.files.results)) == str(tmp_path / "cache")
+
+
+def test_without_a_home_the_temporary_directory_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``expanduser`` leaves the tilde where a user has no entry and no HOME: a directory of that name helps nobody."""
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    assert buffer_directory({}) == ""
+    assert os.path.dirname(next(usable_directories({}))) == tempfile.gettempdir()
 
 
 def test_different_run_ids_have_different_names() -> None:

@@ -87,15 +87,20 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def buffer_directory(environ: Mapping[str, str]) -> str:
-    """Return where buffers belong: below ``XDG_CACHE_HOME``, else ``~/.cache``."""
-    base = environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return os.path.join(base, DIRECTORY)
+    """Return where buffers belong: below ``XDG_CACHE_HOME``, else ``~/.cache``; empty for a user without a home.
+
+    Never a relative path: the helper works in another directory, and tests may change theirs.
+    """
+    if base := environ.get("XDG_CACHE_HOME"):
+        return os.path.join(os.path.abspath(base), DIRECTORY)
+    home = os.path.expanduser("~")
+    return os.path.join(home, ".cache", DIRECTORY) if os.path.isabs(home) else ""
 
 
 def usable_directories(environ: Mapping[str, str]) -> Iterator[str]:
     """Yield directories, made if need be, best first: the cache, then a temporary one that is ours."""
     cache = buffer_directory(environ)
-    if _make(cache):
+    if cache and _make(cache):
         _close_to_others(cache)
         yield cache
     shared = os.path.join(tempfile.gettempdir(), f"{DIRECTORY}-{_user()}")
