@@ -76,9 +76,16 @@ class Ids:
             return SpanContext(module.trace_id, span_id), module.span_id
         if self.scope == "test":
             return SpanContext(self._hash(16, "test trace", nodeid, str(attempt), distinction), span_id), ""
-        if part:
-            return SpanContext(self._hash(16, "trace", str(part)), span_id), ""
-        return SpanContext(self.session.trace_id, span_id), self.session.span_id
+        above = self.continued(part) if part else self.session
+        return SpanContext(above.trace_id, span_id), above.span_id
+
+    def continued(self, part: int) -> SpanContext:
+        """Name the root of a further trace of the session."""
+        return SpanContext(self._hash(16, "trace", str(part)), self._hash(8, "session span", str(part)))
+
+    def group(self, nodeid: str) -> str:
+        """Return the module of a test where traces are per module, else nothing."""
+        return nodeid.partition("::")[0] if self.scope == "module" else ""
 
     def module(self, module: str, part: int = 0) -> SpanContext:
         """Name the span of a module, in the trace of one of its parts."""

@@ -34,6 +34,12 @@ class AllureMeta(msgspec.Struct, frozen=True):
     labels: dict[str, list[str]] = {}
     links: list[tuple[str, str, str]] = []
 
+    def texts(self) -> list[str]:
+        """Return all texts in it, to count how large they are."""
+        values = [value for label in self.labels.values() for value in label]
+        links = [part for link in self.links for part in link]
+        return [self.id, self.title, self.severity, *self.labels, *values, *links]
+
 
 class Context(msgspec.Struct, frozen=True):
     """Where a run happens: what every row of the run has in common.
@@ -77,7 +83,10 @@ class FixtureTimes(NamedTuple):
 
 
 class ModuleTimes(NamedTuple):
-    """The span of a module, where traces are per module; ids in hexadecimal digits."""
+    """The span of a module, where traces are per module; ids in hexadecimal digits.
+
+    Without a name it is the root of a further trace of the session.
+    """
 
     module: str
     start_ns: int

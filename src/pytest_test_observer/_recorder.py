@@ -8,6 +8,7 @@ with the death of its worker.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -20,7 +21,7 @@ from pytest_test_observer._ids import SpanContext, SpanIds
 from pytest_test_observer._record import AllureMeta, FixtureTimes, PhaseTimes, TestRecord
 from pytest_test_observer._tally import Identity, Tally
 from pytest_test_observer._text import storable
-from pytest_test_observer._traces import Traces, estimated_size
+from pytest_test_observer._traces import Traces, estimated_size, text_bytes
 from pytest_test_observer._verdict import PASSED, PHASES, Attempt, Verdict, decide
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 MASTER = "master"
 CRASHED = "crashed"
+_NO_ALLURE = AllureMeta()
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -87,11 +89,11 @@ class Naming:
         """Build the record of an attempt and count it."""
         identity = self.identity(key)
         attempt = self.tally.number(identity, key.attempt)
-        span = self._span_of(key, identity, attempt, facts)
+        span = self._span_of(key, identity, attempt, gathered, facts)
         end_ns = max(facts.end_ns, facts.start_ns)
-        if self.ids.scope == "module" and span.parent_span_id not in ("", self.ids.session.span_id):
-            module = SpanContext(span.trace_id, span.parent_span_id)
-            self.traces.stretch(identity.nodeid, module, facts.start_ns, end_ns)
+        if span.parent_span_id not in ("", self.ids.session.span_id):
+            above = SpanContext(span.trace_id, span.parent_span_id)
+            self.traces.stretch(self.ids.group(identity.nodeid), above, facts.start_ns, end_ns)
         ran = "call" if "call" in gathered.phases else verdict.when_phase
         record = TestRecord(
             nodeid=identity.nodeid,
@@ -126,8 +128,8 @@ class Naming:
         self.tally.count(identity, record)
         return record
 
-    def _span_of(self, key: Key, identity: Identity, attempt: int, facts: Facts) -> SpanIds:
-        part = self._part(identity.nodeid, facts)
+    def _span_of(self, key: Key, identity: Identity, attempt: int, gathered: Gathered, facts: Facts) -> SpanIds:
+        part = self._part(identity.nodeid, gathered, facts)
         if facts.span is not None:
             return facts.span
         if self._nested:  # its process died and left no mark here
@@ -135,13 +137,15 @@ class Naming:
         span, parent_span_id = self.ids.test(identity.nodeid, attempt, identity.distinction, part)
         return SpanIds(span.trace_id, span.span_id, parent_span_id)
 
-    def _part(self, nodeid: str, facts: Facts) -> int:
+    def _part(self, nodeid: str, gathered: Gathered, facts: Facts) -> int:
         """Return the trace of its scope that still has room for a span."""
+        texts = text_bytes((facts.error.message, facts.error.stacktrace))
+        if gathered.attributes:
+            texts += text_bytes(chain.from_iterable(gathered.attributes.items()))
+        if facts.extras and facts.extras.allure != _NO_ALLURE:
+            texts += text_bytes(facts.extras.allure.texts())
         events = facts.extras.events if facts.extras else []
-        payloads = 0
-        for event in events:
-            payloads += sum(len(key) + len(value) for key, value in event.payload.items())
-        texts = len(facts.error.message) + len(facts.error.stacktrace)
+        payloads = sum([text_bytes((event.name, *chain.from_iterable(event.payload.items()))) for event in events])
         size = estimated_size(nodeid, texts, len(events), payloads, len(facts.phases) + len(facts.fixtures))
         return self.traces.part_for(self.ids.scope, nodeid, size)
 
@@ -287,9 +291,7 @@ class Recorder:
         for key, gathered in self._open.items():
             if key.nodeid == nodeid and key.worker == worker:
                 started_ns = gathered.started_ns or now
-                return Running(
-                    key, gathered.last_started_phase(), started_ns, location_of(gathered.location)
-                )
+                return Running(key, gathered.last_started_phase(), started_ns, location_of(gathered.location))
         return Running(Key(nodeid, worker), "setup", now, location_of(report.location))
 
     def _end(self, key: Key, extras: Extras | None) -> None:

@@ -83,9 +83,10 @@ def _running(files: JournalFiles, naming: Naming, *, per_worker: bool) -> list[R
     for row in _rows(files.results):
         identity = Identity(row.nodeid, 1, row.worker_id if per_worker else "")
         naming.tally.count(identity, row)
-        if naming.ids.scope == "module":
+        if row.parent_span_id not in ("", naming.ids.session.span_id):
             times = row.started_at * NS_PER_MS, row.finished_at * NS_PER_MS
-            naming.traces.stretch(row.nodeid, SpanContext(row.trace_id, row.parent_span_id), *times)
+            above = SpanContext(row.trace_id, row.parent_span_id)
+            naming.traces.stretch(naming.ids.group(row.nodeid), above, *times)
         if row.nodeid in marked:
             place = (row.nodeid, row.worker_id)
             finished[place] += 1

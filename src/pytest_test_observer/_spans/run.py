@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pytest_test_observer._record import ModuleTimes
 
 SESSION_NAME = "pytest session"
+# The root of a further trace, where one is full: no row of a run.
+CONTINUED_NAME = "pytest session continued"
 # Of a module: what its tests have in code.file.path is the same only for modules that are files of their own.
 MODULE = "pytest.module"
 
@@ -53,7 +55,8 @@ def run_spans(row: Any, resource: Resource, parent: SpanContext | None) -> Itera
     modules: dict[str, SpanContext] = {}
     for module in row.span.modules:
         context = context_of(module.trace_id, module.span_id)
-        modules.setdefault(module.module, context)
+        if module.module:
+            modules.setdefault(module.module, context)
         yield _module_span(module, context, session, resource)
     for fixture in row.span.fixtures:
         above = modules.get(fixture.module, session)
@@ -62,10 +65,10 @@ def run_spans(row: Any, resource: Resource, parent: SpanContext | None) -> Itera
 
 def _module_span(module: ModuleTimes, context: SpanContext, session: SpanContext, resource: Resource) -> ReadableSpan:
     return ReadableSpan(
-        name=module.module,
+        name=module.module or CONTINUED_NAME,
         context=context,
         resource=resource,
-        attributes={MODULE: module.module},
+        attributes={MODULE: module.module} if module.module else {},
         links=(Link(session),),
         start_time=module.start_ns,
         end_time=module.end_ns,
