@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 MASTER = "master"
 CRASHED = "crashed"
-_NO_ALLURE = AllureMeta()
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -139,13 +138,16 @@ class Naming:
 
     def _part(self, nodeid: str, gathered: Gathered, facts: Facts) -> int:
         """Return the trace of its scope that still has room for a span."""
-        texts = text_bytes((facts.error.message, facts.error.stacktrace))
+        extras, texts, payloads = facts.extras, 0, 0
+        if facts.error.message or facts.error.stacktrace:
+            texts += text_bytes((facts.error.message, facts.error.stacktrace))
         if gathered.attributes:
             texts += text_bytes(chain.from_iterable(gathered.attributes.items()))
-        if facts.extras and facts.extras.allure != _NO_ALLURE:
-            texts += text_bytes(facts.extras.allure.texts())
-        events = facts.extras.events if facts.extras else []
-        payloads = sum([text_bytes((event.name, *chain.from_iterable(event.payload.items()))) for event in events])
+        if extras and (extras.allure.labels or extras.allure.links or extras.allure.title):
+            texts += text_bytes(extras.allure.texts())
+        events = extras.events if extras else []
+        for event in events:
+            payloads += text_bytes((event.name, *chain.from_iterable(event.payload.items())))
         size = estimated_size(nodeid, texts, len(events), payloads, len(facts.phases) + len(facts.fixtures))
         return self.traces.part_for(self.ids.scope, nodeid, size)
 
