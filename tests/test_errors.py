@@ -188,3 +188,12 @@ def test_no_more_of_an_error_leaves_the_machine_than_is_asked_for(observed: Obse
     wanted = {"message": ["secret", "division by zero"], "none": ["", ""]}[kept]
     assert [row["error_message"] for row in done.rows] == wanted
     assert {row["error_stacktrace"] for row in done.rows} == {""}
+
+
+def test_the_plugins_own_password_is_in_no_error_text(observed: Observed) -> None:
+    text = "import os\ndef test_a(): assert os.environ['PYTEST_OBSERVER_CH_PASSWORD'] == 'x'\n"
+    observed.bench.write(test_a=text)
+    observed.run("-l")
+    [row] = observed.rows("error_message, error_stacktrace")
+    assert observed.server.password not in row["error_message"] + row["error_stacktrace"]
+    assert "***" in row["error_message"]

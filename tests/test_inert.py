@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 ANYWHERE = "--ch-url=http://127.0.0.1:9"
 
-NO_TESTS = ["--collect-only", "--setup-plan", "--fixtures", "--help", "--version", "--markers"]
+NO_TESTS = ["--collect-only", "--setup-only", "--setup-plan", "--fixtures", "--help", "--version", "--markers"]
 
 # Says at the end of the configuration which hooks are ours and which modules came with us.
 LOOKING = """
@@ -98,7 +98,9 @@ def test_a_blocked_plugin_is_not_there(bench: Workbench) -> None:
     assert "unrecognized arguments: --ch-url" in run.stderr
 
 
-@pytest.mark.parametrize("flag", ["--collect-only", "--setup-plan", "--fixtures", "--help", "--version", "--markers"])
+@pytest.mark.parametrize(
+    "flag", ["--collect-only", "--setup-only", "--setup-plan", "--fixtures", "--help", "--version", "--markers"]
+)
 def test_what_runs_no_tests_leaves_no_trace(bench: Workbench, flag: str) -> None:
     bench.write(test_a="def test_one(): pass\n")
     run = bench.run(ANYWHERE, flag)
@@ -132,3 +134,14 @@ def test_a_run_inside_an_observed_test_is_observed_if_it_says_so_itself(observed
     done = finished(observed, observed.bench.run(env={**observed.env, **settings}))
     assert done.verdicts == {"test_outer": [PASSED], "test_inner": [PASSED]}
     assert len({row["run_id"] for row in done.rows}) == 2
+
+
+@pytest.mark.parametrize("flags", [("-W", "error"), ("-W", "ignore")])
+def test_why_a_run_is_not_recorded_is_said_also_where_warnings_are_not_shown(
+    bench: Workbench, flags: tuple[str, ...]
+) -> None:
+    # pytest-asyncio's own warning would end a run in which warnings are errors, and so would its setting without it
+    bench.write(test_a="def test_ok(): pass\n", pytest_ini="[pytest]\n")
+    run = bench.run("-p", "no:asyncio", *flags, env={"PYTEST_OBSERVER_CH_URL": "http://:8123"})
+    assert run.returncode == 0
+    assert run.summary.startswith("test-observer: off. PYTEST_OBSERVER_CH_URL cannot be")

@@ -38,6 +38,7 @@ DROPPING = """
         (4, 0, "aborted"),
         (5, 0, "skipped"),
         (7, 0, "failure"),
+        (7, 1, "aborted"),
     ],
 )
 def test_the_status_of_a_run_follows_from_its_exit_and_what_it_left_out(
@@ -83,3 +84,9 @@ def test_a_run_without_tests_is_skipped(observed: Observed) -> None:
     done = finished(observed, observed.run())
     assert done.rows == []
     assert (done.session["status"], done.session["exit_status"]) == ("skipped", 5)
+
+
+def test_a_run_that_stopped_at_its_first_error_of_collection_is_partial(observed: Observed) -> None:
+    observed.bench.write(test_a="import nothing_like_that\n", test_b="def test_ok(): pass\n")
+    observed.run("-x")
+    assert [row["partial"] for row in observed.rows("partial", "pytest_results_runs", "run_id")] == [True]

@@ -25,6 +25,7 @@ _NO_TESTS = (
     "help",
     "version",
     "collectonly",
+    "setuponly",
     "setupplan",
     "showfixtures",
     "show_fixtures_per_test",
@@ -81,6 +82,6 @@ def settings_if_active(config: pytest.Config) -> Settings | None:
 
 
 def _say(config: pytest.Config, message: str) -> None:
-    from pytest_test_observer._messages import warn  # noqa: PLC0415 - nothing of ours loads while off
+    from pytest_test_observer._messages import announce  # noqa: PLC0415 - nothing of ours loads while off
 
-    warn(config, message)
+    announce(config, message)

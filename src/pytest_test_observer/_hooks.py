@@ -20,7 +20,7 @@ from pytest_test_observer._destinations.config import destinations_of
 from pytest_test_observer._extras import pack
 from pytest_test_observer._journal.marks import MASTER_SLOT, MarkWriter
 from pytest_test_observer._journal.writer import JournalError
-from pytest_test_observer._messages import PREFIX, Outcome, summary, warn
+from pytest_test_observer._messages import PREFIX, Outcome, announce, summary, warn
 from pytest_test_observer._recorder import MASTER
 from pytest_test_observer._run import ObservedRun
 from pytest_test_observer._selection import Selection
@@ -47,7 +47,7 @@ def observe_session(config: pytest.Config, settings: Settings) -> None:
     try:
         run = ObservedRun(settings, destinations, config.rootpath, per_worker=dist == "each")
     except JournalError as error:
-        warn(config, f"{PREFIX} off. No journal can be written: {error}")
+        announce(config, f"{PREFIX} off. No journal can be written: {error}")
         return
     run.recorder.grouped = dist == "loadgroup"
     hooks = SessionHooks(config, run, settings)
@@ -320,6 +320,8 @@ class SessionHooks:
         try:
             return (yield)
         finally:
+            if session.shouldstop or session.shouldfail:
+                self._run.selection.is_partial = True
             self._guard(self._finish, int(session.exitstatus))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)

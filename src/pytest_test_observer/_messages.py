@@ -86,6 +86,23 @@ def warn(config: pytest.Config, message: str) -> None:
         warnings.warn(ObserverWarning(message), stacklevel=2)
 
 
+class _Line:
+    """Hooks that print one line with pytest's summary."""
+
+    def __init__(self, line: str) -> None:
+        self._line = line
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """See pytest_terminal_summary."""
+        terminalreporter.write_line(self._line)
+
+
+def announce(config: pytest.Config, message: str) -> None:
+    """Say why a run is not recorded, as a warning and as a line: many suites hide warnings, or make them errors."""
+    warn(config, message)
+    config.pluginmanager.register(_Line(message))
+
+
 def _results(count: int) -> str:
     return f"{count} result{'' if count == 1 else 's'}"
 

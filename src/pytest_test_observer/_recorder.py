@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from pytest_test_observer._clock import Clock
+from pytest_test_observer._destinations.settings import SHORTEST_SECRET
 from pytest_test_observer._errors import ErrorText, error_text, type_and_message
 from pytest_test_observer._extras import Extras, take
 from pytest_test_observer._gathered import Gathered, Location, location_of, ungrouped
@@ -25,7 +26,7 @@ from pytest_test_observer._traces import Traces, estimated_size, text_bytes
 from pytest_test_observer._verdict import PASSED, PHASES, Attempt, Verdict, decide
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import pytest
 
@@ -199,7 +200,8 @@ class Recorder:
 
     ``errors`` is the setting ``observer_errors`` (``full``, ``message`` or ``none``), ``detail`` is ``otlp_detail``
     (``test``, ``phase`` or ``fixture``). ``running`` returns what the dead worker of that name marked down last;
-    ``grouped`` is ``--dist loadgroup``. ``shared_fixtures`` are those of modules and of the session.
+    ``secrets`` are the plugin's own, blacked out in error texts. ``grouped`` is ``--dist loadgroup``.
+    ``shared_fixtures`` are those of modules and of the session.
     """
 
     def __init__(
@@ -209,12 +211,14 @@ class Recorder:
         *,
         errors: str = "full",
         detail: str = "test",
+        secrets: Sequence[str] = (),
         running: Callable[[str], Running | None] = lambda _worker: None,
     ) -> None:
         self.naming = naming
         self._sink = sink
         self._errors = errors
         self._detail = detail
+        self._secrets = [secret for secret in secrets if len(secret) >= SHORTEST_SECRET]
         self.shared_fixtures: list[FixtureTimes] = []
         self._running = running
         self._extras_of: Callable[[pytest.TestReport], Extras | None] = take
@@ -323,6 +327,8 @@ class Recorder:
         return [times for times in extras.fixtures if times.scope == "function"]
 
     def _allowed(self, text: ErrorText) -> ErrorText:
+        for secret in self._secrets:  # a test that prints its environment prints ours as well
+            text = ErrorText(text.message.replace(secret, "***"), text.stacktrace.replace(secret, "***"))
         if self._errors == "full":
             return text
         return ErrorText(text.message) if self._errors == "message" else ErrorText()

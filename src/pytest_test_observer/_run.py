@@ -55,6 +55,7 @@ class ObservedRun:
             self._journal.append,
             errors=settings.observer_errors,
             detail=settings.otlp_detail if destinations.otlp else "test",
+            secrets=destinations.secrets,
             running=lambda worker: read_marks(self.marks).get(worker),
         )
         self._ids = ids

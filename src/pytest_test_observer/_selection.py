@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 _SELECTING = ("keyword", "markexpr", "lf", "last_failed", "stepwise", "failedfirst_only", "deselect")
 _ABORTED = frozenset({2, 3, 4})
 _NOTHING_COLLECTED = 5
+# With failures (-x and --maxfail stop early without being an interruption), and with nothing to run.
+_RAN = frozenset({1, _NOTHING_COLLECTED})
 
 
 class Selection:
@@ -48,9 +50,10 @@ class Selection:
 def run_status(exit_status: int, not_run: int) -> str:
     """Return success, failure, aborted or skipped for an exit status of pytest.
 
-    Two interrupts in quick succession, and ``pytest.exit(returncode=0)``, end a run early with status 0.
+    Two interrupts in quick succession, and ``pytest.exit(returncode=0)``, end a run early with status 0;
+    ``pytest.exit`` can give any other, too.
     """
-    if exit_status in _ABORTED or (exit_status == 0 and not_run):
+    if exit_status in _ABORTED or (exit_status not in _RAN and not_run):
         return "aborted"
     if exit_status == _NOTHING_COLLECTED:
         return "skipped"

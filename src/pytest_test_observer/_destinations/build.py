@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_test_observer._destinations.fallback import FallbackDestination
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -29,7 +27,11 @@ def build(destinations: Destinations, *, on_wait: Say | None = None) -> Destinat
     from pytest_test_observer._destinations.otlp import OtlpDestination  # noqa: PLC0415 (a client of its own)
 
     otlp = OtlpDestination(destinations.otlp)
-    return FallbackDestination(otlp, clickhouse) if clickhouse else otlp
+    if clickhouse is None:
+        return otlp
+    from pytest_test_observer._destinations.fallback import FallbackDestination  # noqa: PLC0415 (reads spans)
+
+    return FallbackDestination(otlp, clickhouse)
 
 
 def _clickhouse(settings: ClickHouseSettings, on_wait: Say | None) -> Destination:
