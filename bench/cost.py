@@ -1,14 +1,15 @@
-"""What the plugin costs: plain pytest, ours off, ours on, interleaved on suites of two sizes.
+"""What the plugin costs: plain pytest, ours off, ours to ClickHouse and over OTLP, interleaved, on suites of two sizes.
 
 The slope between the sizes is the cost of a test, what is left at zero tests is the fixed cost. Whole
 processes are timed; CPU is what the kernel accounted for, of the helper too, which this process adopts.
 
-usage: python -m bench.cost [--pairs 15] [--small 400] [--large 4000] [--cpus 0]
+usage: python -m bench.cost [--pairs 15] [--small 400] [--large 4000] [--cpus 0] [--otlp]
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import os
 import statistics
@@ -22,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.servers.client import ClickHouse, running_clickhouse
+from tests.servers.otlp import Receiver, receiving
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +48,7 @@ class Variant(NamedTuple):
     env: dict[str, str]
 
 
-def variants(server: ClickHouse) -> list[Variant]:
+def variants(server: ClickHouse, receiver: Receiver | None = None) -> list[Variant]:
     """Return what is compared; plain comes twice, for the noise."""
     plugin = ["-p", "pytest_test_observer.plugin"]
     credentials = {"PYTEST_OBSERVER_CH_USER": server.user, "PYTEST_OBSERVER_CH_PASSWORD": server.password}
@@ -55,7 +57,13 @@ def variants(server: ClickHouse) -> list[Variant]:
         Variant("plain again", [], {}),
         Variant("off", plugin, {}),
         Variant("on (server)", [*plugin, f"--ch-url={server.url}"], credentials),
+        *(_over_otlp(plugin, receiver) if receiver is not None else ()),
     ]
+
+
+def _over_otlp(plugin: list[str], receiver: Receiver) -> list[Variant]:
+    flags = [*plugin, f"--otlp-endpoint={receiver.endpoint('http/protobuf')}", "--otlp-protocol=http/protobuf"]
+    return [Variant(f"on (OTLP, {detail})", [*flags, f"--otlp-detail={detail}"], {}) for detail in ("test", "fixture")]
 
 
 def write_suite(directory: Path, tests: int) -> Path:
@@ -151,17 +159,19 @@ def main() -> None:
     parser.add_argument("--small", type=int, default=400)
     parser.add_argument("--large", type=int, default=4000)
     parser.add_argument("--cpus", default="", help="processors for pytest and its helper: 0 or 0,1")
+    parser.add_argument("--otlp", action="store_true", help="also over OTLP/HTTP, to a receiver in this process")
     options = parser.parse_args()
     sizes = (options.small, options.large)
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        with running_clickhouse(directory) as server:
+        receiving_spans = receiving() if options.otlp else contextlib.nullcontext(None)
+        with running_clickhouse(directory) as server, receiving_spans as receiver:
             # The server starts before, so that it keeps all processors: it stands for one on another machine.
             if options.cpus:
                 os.sched_setaffinity(0, {int(cpu) for cpu in options.cpus.split(",")})
             adopt_orphans()
             suites = {size: write_suite(directory, size) for size in sizes}
-            found = measure_all(variants(server), suites, directory / "cache", options.pairs)
+            found = measure_all(variants(server, receiver), suites, directory / "cache", options.pairs)
     processors = len(os.sched_getaffinity(0))
     title = f"{options.pairs} interleaved rounds, {processors} processors, over plain pytest"
     console = Console(width=120)
