@@ -151,7 +151,7 @@ def test_a_relative_database_starts_at_the_rootdir_in_an_ini_file_and_else_at_th
     for settings, expected in (
         (resolve_layers({"ch_url": url}, {}, {}, "/cwd", "/root"), "chdb:///cwd/sub/x"),
         (resolve_layers({}, {"PYTEST_OBSERVER_CH_URL": url}, {}, "/cwd", "/root"), "chdb:///cwd/sub/x"),
-        (resolve_layers({}, {}, {"ch_url": url}, "/cwd", "/root"), "chdb:///root/sub/x"),
+        (resolve_layers({}, {}, {"ch_url": url}, "/cwd", "/project"), "chdb:///project/sub/x"),
         (resolve_layers({}, {}, {"ch_url": "chdb://memory"}, "/cwd", "/root"), "chdb://memory"),
     ):
         assert settings.ch_url == expected
