@@ -6,7 +6,6 @@ import contextlib
 import os
 import select
 import signal
-import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -118,6 +117,10 @@ class Link:
 
 
 def _readable(watched: list[int], pause: float | None) -> list[int]:
-    if sys.platform == "win32":  # no select() on pipes: a read that blocks is all there is
+    """Wait until something can be read; the numbers may be higher than select() takes."""
+    if not hasattr(select, "poll"):  # Windows knows no waiting on pipes: a read that blocks is all there is
         return watched
-    return select.select(watched, [], [], pause)[0]
+    poll = select.poll()
+    for fd in watched:
+        poll.register(fd, select.POLLIN)
+    return [fd for fd, _ in poll.poll(None if pause is None else pause * 1000)]
