@@ -179,7 +179,9 @@ def test_the_descriptor_of_a_dead_process_can_be_read_at_once(sleeper: subproces
     sleeper.wait()
     fd = open_pidfd(process)
     assert fd is not None
-    assert select.select([fd], [], [], 5)[0] == [fd]
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    assert [ready for ready, _ in poll.poll(5_000)] == [fd]
     os.close(fd)
 
 
