@@ -73,10 +73,11 @@ $(BIN)/python:
 	@$(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); \
 	  echo "No virtual environment could be made. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 
-# Two steps, so that a change of pyproject.toml costs a second and not a minute.
+# Two steps, so that a change of pyproject.toml costs a second and not a minute. --no-deps: the file names every
+# package, and older versions of pip take the newest "coverage[toml]" there is and then miss its pin.
 $(PACKAGES): requirements-dev.txt | $(BIN)/python
 	@echo "Installing packages into $(VENV), once..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.txt
 	@touch $@
 
 $(INSTALLED): pyproject.toml $(PACKAGES)
