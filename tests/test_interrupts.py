@@ -12,8 +12,6 @@ from tests.kit import Run
 from tests.verdict_kit import PASSED, Finished, finished, wait_until
 
 if TYPE_CHECKING:
-    import subprocess
-
     from tests.kit import Observed
 
 WAITING = """
@@ -40,8 +38,14 @@ WAITING = """
     def test_after(): pass
 """
 
+# "reported": a report that is still on its way from a worker when the interrupt comes is lost with it.
 SECOND_INTERRUPT = """
-    import os, signal
+    import os, pathlib, pytest, signal
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(report):
+        if report.when == "teardown" and "PYTEST_XDIST_WORKER" not in os.environ:
+            (pathlib.Path(__file__).parent / "reported").touch()
 
     def pytest_keyboard_interrupt():
         os.kill(os.getpid(), signal.SIGINT)
@@ -60,16 +64,13 @@ LEAVING = """
 """
 
 
-def _interrupted(observed: Observed, *arguments: str) -> Finished:
+def _interrupted(observed: Observed, *arguments: str, signs: tuple[str, ...] = ("ready",)) -> Finished:
     process = observed.start(*arguments, start_new_session=True)
-    _wait_for_test(observed, process)
+    paths = [observed.bench.suite / sign for sign in signs]
+    wait_until(lambda: all(path.exists() for path in paths) or process.poll() is not None, "the slow test")
     os.killpg(process.pid, signal.SIGINT)
     stdout, stderr = process.communicate(timeout=60)
     return finished(observed, Run(process.returncode, stdout, stderr))
-
-
-def _wait_for_test(observed: Observed, process: subprocess.Popen[str]) -> None:
-    wait_until(lambda: (observed.bench.suite / "ready").exists() or process.poll() is not None, "the slow test")
 
 
 @pytest.mark.parametrize("phase", ["setup", "call", "teardown"])
@@ -93,7 +94,7 @@ def test_ctrl_c_under_xdist_leaves_the_interrupted_test_without_a_row(observed: 
 @pytest.mark.parametrize("flags", [(), ("-n2",)], ids=["serial", "xdist"])
 def test_a_second_ctrl_c_does_not_make_the_run_a_success(observed: Observed, flags: tuple[str, ...]) -> None:
     observed.bench.write(test_a=WAITING, conftest=SECOND_INTERRUPT)
-    done = _interrupted(observed, "-k", "before or call", *flags)
+    done = _interrupted(observed, "-k", "before or call", *flags, signs=("ready", "reported"))
     assert done.run.returncode == -signal.SIGINT
     assert done.verdicts == {"test_before": [PASSED]}
     assert (done.session["status"], done.session["not_run"]) == ("aborted", 1)

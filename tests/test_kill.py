@@ -79,11 +79,14 @@ def ended(observed: Observed) -> Run:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
 def test_without_pytest_the_helper_sends_the_rest_and_tells_the_crash(observed: Observed, number: int) -> None:
-    os.kill(start_and_wait(observed), number)
+    observed.bench.write(test_l="import time\ndef test_that_runs(entered): time.sleep(60)\n")
+    pid = start_and_wait(observed, "test_k.py", "test_l.py", tests=TESTS)
+    wait_until(lambda: noted(observed.bench, "entered")[-1].startswith("test_l.py"), "a test runs")
+    os.kill(pid, number)
     assert ended(observed).returncode == -number
     found = stored(observed)
     assert problems(observed.bench, found) == []
-    assert [row["outcome"] for row in found.rows].count("crashed") == 1
+    assert [row["nodeid"] for row in found.rows if row["outcome"] == "crashed"] == ["test_l.py::test_that_runs"]
     assert found.runs == [{"status": "aborted", "exit_status": -1}]
     assert observed.bench.buffered("") == []
 
@@ -167,9 +170,9 @@ def test_the_check_notices_results_that_never_reached_the_disk(observed: Observe
     suite(observed.bench)
     observed.bench.write(
         test_journal_off="""
-            from pytest_test_observer._journal.writer import JournalWriter
+            from pytest_test_observer._journal.append import Appender
             def test_off():
-                JournalWriter._write = lambda self, table, data: None
+                Appender.write = lambda self, data: None
         """
     )
     process = observed.start("test_journal_off.py", "test_k.py")

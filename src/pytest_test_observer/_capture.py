@@ -41,7 +41,7 @@ class Nesting(Protocol):
 class Marks(Protocol):
     """Where the running test is marked down."""
 
-    def start(self, item: pytest.Item, occurrence: int, attempt: int, markers: list[str], span: SpanIds | None) -> None:
+    def start(self, nodeid: str, location: tuple[str, int | None, str], extras: Extras) -> None:
         """An attempt begins with its setup."""
 
     def phase(self, when: str) -> None:
@@ -74,6 +74,7 @@ class Capture:
         self._occurrences: dict[pytest.Item, int] = {}
         self._current = Extras(1, 1)
         self._nodeid = ""
+        self._phase = self._phase_before = PHASES[0]
 
     def collected(self, items: list[pytest.Item]) -> None:
         """Learn which items share a node id (``--keep-duplicates``)."""
@@ -85,10 +86,12 @@ class Capture:
 
     def begin(self, item: pytest.Item) -> None:
         """Start an attempt: called before anything of its setup."""
-        attempt = item.stash.get(_attempts, 0) + 1
-        item.stash[_attempts] = attempt
+        stash = item.stash
+        attempt = stash[_attempts] + 1 if _attempts in stash else 1
+        stash[_attempts] = attempt
         occurrence = self._occurrences.get(item, 1) if self._occurrences else 1
-        self._nodeid = item.nodeid
+        self._nodeid = nodeid = item.nodeid
+        self._phase = PHASES[0]
         markers = markers_of(item)
         span = None
         try:
@@ -96,7 +99,7 @@ class Capture:
                 span = self._nested(item, occurrence, attempt)
         finally:
             self._current = Extras(occurrence, attempt, markers=markers, span=span)
-            self._marks.start(item, occurrence, attempt, markers, span)
+            self._marks.start(nodeid, item.location, self._current)
 
     def _nested(self, item: pytest.Item, occurrence: int, attempt: int) -> SpanIds | None:
         if self._nest is not None:
@@ -110,10 +113,6 @@ class Capture:
     def trace_environment(self) -> dict[str, str]:
         """Return the span of the running test as environment variables, where it is nested."""
         return self._nest.environment() if self._nest is not None else {}
-
-    def enter(self, when: str) -> None:
-        """Mark down that call or teardown begins."""
-        self._marks.phase(when)
 
     def add_event(self, name: str, payload: dict[str, str]) -> None:
         """Keep a custom event of the running attempt."""
@@ -136,13 +135,15 @@ class Capture:
             return
         outcome = "passed" if excinfo is None else "failed"
         extras.phases[when] = PhaseTimes(outcome, call.duration, call.start, call.stop)
-        if when == "teardown":
-            if extras.span is not None and self._nest is not None:
-                self._nest.leave(extras)
-            extras.complete = True
-            extras.markers = markers_of(item)
-            if self._read_allure:
-                extras.allure = self._read_allure(item)
+        if when != "teardown":
+            self._enter("call" if when == "setup" and excinfo is None else "teardown")
+            return
+        if extras.span is not None and self._nest is not None:
+            self._nest.leave(extras)
+        extras.complete = True
+        extras.markers = markers_of(item)
+        if self._read_allure:
+            extras.allure = self._read_allure(item)
 
     def extras_for(self, report: pytest.TestReport) -> Extras | None:
         """Return what belongs to a report that is about to be logged.
@@ -150,7 +151,16 @@ class Capture:
         Reports logged late (pytest-rerunfailures waits for the teardown) carry all of it. Those of tests that ran in
         a process of their own (pytest-forked) have none: our hooks keep out of there.
         """
-        return self._current if report.nodeid == self._nodeid else None
+        if report.nodeid != self._nodeid:
+            return None
+        if "context" in report.__dict__ and self._phase != self._phase_before:
+            self._enter(self._phase_before)  # it was a subtest that ended, and not the phase
+        return self._current
+
+    def _enter(self, when: str) -> None:
+        """Mark down which phase comes next: what dies before its end dies in it."""
+        self._phase_before, self._phase = self._phase, when
+        self._marks.phase(when)
 
 
 def asks_to_nest(item: pytest.Item, *, default: bool) -> bool:
@@ -169,13 +179,13 @@ def _exception_of(item: pytest.Item, call: pytest.CallInfo[Any]) -> pytest.Excep
 
 def markers_of(item: pytest.Item) -> list[str]:
     """Return the names of an item's markers, sorted, each once; Allure's have columns of their own."""
-    names = set()
+    names: list[str] = []
     node: Any = item
     while node is not None:  # what iter_markers() does, at a third of its cost
-        for mark in node.own_markers:
-            names.add(mark.name)
+        if node.own_markers:
+            names += [mark.name for mark in node.own_markers]
         node = node.parent
-    return sorted(name for name in names if not name.startswith("allure_")) if names else []
+    return sorted({name for name in names if not name.startswith("allure_")}) if names else names
 
 
 def type_name(type_: type[BaseException]) -> str:

@@ -54,16 +54,26 @@ class Extras(msgspec.Struct, array_like=True):
 
 
 _decoder = msgspec.json.Decoder(Extras)
+# What nearly all reports carry that come before the attempt's last: of a first attempt.
+_FIRST = encode(Extras(1, 1))
 
 
 def pack(report: pytest.TestReport, extras: Extras | None) -> None:
     """Hang extras on a report in a form fit for the wire, on a worker just before xdist sends it."""
-    if extras is not None:
-        ready = extras if extras.complete else Extras(extras.occurrence, extras.attempt)
-        setattr(report, ATTRIBUTE, encode(ready))
+    if extras is None:
+        return
+    if extras.complete:
+        packed = encode(extras)
+    elif extras.attempt == extras.occurrence == 1:
+        packed = _FIRST
+    else:
+        packed = encode(Extras(extras.occurrence, extras.attempt))
+    setattr(report, ATTRIBUTE, packed)
 
 
 def take(report: pytest.TestReport) -> Extras | None:
     """Remove the extras from a worker's report, before any other reporter sees them, and return them."""
     packed = report.__dict__.pop(ATTRIBUTE, None)
-    return _decoder.decode(packed) if packed is not None else None
+    if packed is None:
+        return None
+    return Extras(1, 1) if packed == _FIRST else _decoder.decode(packed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import pytest
 
     from pytest_test_observer._extras import Extras
+    from pytest_test_observer._recorder import Key
 
 
 _NOT_FAILED = ("passed", "skipped")
@@ -32,9 +34,13 @@ def location_of(location: tuple[str, int | None, str] | None) -> Location:
     if not location:
         return Location()
     file, line, domain = location
-    function = domain.removeprefix("[doctest] ").partition("[")[0]
-    number = line + 1 if line is not None else 0
-    return Location(storable(file).replace("\\", "/"), number, storable(function))
+    function = domain.partition("[")[0] or domain.removeprefix("[doctest] ").partition("[")[0]
+    return Location(_path(file), line + 1 if line is not None else 0, storable(function))
+
+
+@lru_cache(maxsize=64)  # tests come file by file
+def _path(file: str) -> str:
+    return storable(file).replace("\\", "/")
 
 
 def ungrouped(nodeid: str) -> str:
@@ -45,35 +51,48 @@ def ungrouped(nodeid: str) -> str:
 
 
 class Gathered:
-    """Reports of an attempt that has not ended, reduced to what its record needs."""
+    """Reports of an attempt, reduced to what its record needs; ``is_over`` once it needs no more of them.
+
+    Phases that simply passed, as nearly all do, are only looked at where something else did not.
+    """
 
     def __init__(self) -> None:
-        self.phases: dict[str, Phase] = {}
+        self.key: Key | None = None
+        self.extras: Extras | None = None
+        self.is_over = False
         self.rerun = ""
         self.location: tuple[str, int | None, str] | None = None
         self.attributes: dict[str, str] = {}
+        self._plain: dict[str, pytest.TestReport] = {}
+        self._phases: dict[str, Phase] = {}
         self._errors: dict[str, ErrorText] = {}
         self._subtest_errors: list[ErrorText] = []
-        self._is_troubled = False
+        self._is_ordinary = True
         self._reasons: dict[str, str] = {}
 
     def add(self, report: pytest.TestReport, extras: Extras | None) -> None:
         """Take in a report of a phase."""
         when: str = report.when
-        said: str = report.outcome  # pytest-rerunfailures adds "rerun" to pytest's own three
-        measured = extras.phases.get(when) if extras else None
-        start = measured.start if measured else getattr(report, "start", 0.0)
-        stop = measured.stop if measured else getattr(report, "stop", 0.0)
-        outcome = said if said in _NOT_FAILED else "failed"
-        xfail = "wasxfail" in report.__dict__
-        self.phases[when] = Phase(outcome, report.duration, start, stop, xfail)
-        if said != "passed" or xfail:
-            self._is_troubled = True
-            self._add_trouble(report, when, said)
+        self.extras = extras
         self.location = report.location
+        said: str = report.outcome  # pytest-rerunfailures adds "rerun" to pytest's own three
+        xfail = "wasxfail" in report.__dict__
+        if said == "passed" and not xfail and not report.user_properties:
+            self._plain[when] = report
+            return
+        self._is_ordinary = False
+        self._phases[when] = self._phase(report, said, xfail=xfail)
+        if said != "passed" or xfail:
+            self._add_trouble(report, when, said)
         if report.user_properties:
             pairs = {storable(str(name)): storable(str(value)) for name, value in report.user_properties}
             self.attributes = dict(sorted(pairs.items()))
+
+    def _phase(self, report: pytest.TestReport, said: str, *, xfail: bool = False) -> Phase:
+        measured = self.extras.phases.get(report.when) if self.extras else None
+        start = measured.start if measured else getattr(report, "start", 0.0)
+        stop = measured.stop if measured else getattr(report, "stop", 0.0)
+        return Phase(said if said in _NOT_FAILED else "failed", report.duration, start, stop, xfail)
 
     def _add_trouble(self, report: pytest.TestReport, when: str, said: str) -> None:
         if said in _NOT_FAILED:
@@ -86,20 +105,33 @@ class Gathered:
     def add_subtest(self, report: pytest.TestReport) -> None:
         """Take in a report of a subtest: it matters when it failed."""
         if report.failed:
-            self._is_troubled = True
+            self._is_ordinary = False
             self._subtest_errors.append(error_text(report))
 
     def complete(self, extras: Extras | None) -> None:
         """Fill in phases that ran but whose reports are never logged (older pytest-rerunfailures)."""
-        if extras is None or len(extras.phases) == len(self.phases):
+        if extras is None or extras.phases.keys() <= self.phases.keys():
             return
-        for when, phase in extras.phases.items():
-            self.phases.setdefault(when, Phase(phase.outcome, phase.duration, phase.start, phase.stop))
+        measured = {
+            when: Phase(phase.outcome, phase.duration, phase.start, phase.stop) for when, phase in extras.phases.items()
+        }
+        self._phases = _in_order({**measured, **self.phases})
+
+    def ordinary(self) -> tuple[pytest.TestReport, pytest.TestReport, pytest.TestReport] | None:
+        """Return the reports of setup, call and teardown where all that is to say is that they passed."""
+        plain = self._plain
+        if self._is_ordinary and len(plain) == len(PHASES):
+            return plain["setup"], plain["call"], plain["teardown"]
+        return None
 
     @property
-    def is_plain(self) -> bool:
-        """Whether all phases ran and passed, as nearly always: then there is nothing to decide."""
-        return not self._is_troubled and len(self.phases) == len(PHASES)
+    def phases(self) -> dict[str, Phase]:
+        """The phases that were reported, in order."""
+        if self._plain:
+            passed = {when: self._phase(report, "passed") for when, report in self._plain.items()}
+            self._phases = _in_order({**self._phases, **passed})
+            self._plain = {}
+        return self._phases
 
     @property
     def attempt(self) -> Attempt:
@@ -148,3 +180,7 @@ class Gathered:
         """Seconds that a phase took, 0 if it did not run."""
         phase = self.phases.get(when)
         return phase.duration if phase is not None else 0.0
+
+
+def _in_order(phases: dict[str, Phase]) -> dict[str, Phase]:
+    return {when: phases[when] for when in PHASES if when in phases}

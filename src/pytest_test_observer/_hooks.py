@@ -130,26 +130,27 @@ class Guard:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._pid = os.getpid()
-        self._getpid = os.getpid
+        self.pid = os.getpid()
+        self._getpid = os.getpid  # a suite may replace it
         self.error = ""
 
     def __call__(self, action: Callable[..., Any], *args: object) -> Any:  # noqa: ANN401 - whatever the action returns
         """Call ``action``; returns None in a foreign process and after an error."""
-        if self._getpid() != self._pid:
+        if self._getpid() != self.pid:
             return None
         try:
             return action(*args)
         except Exception as error:  # noqa: BLE001 - the suite must not see it, whatever it is
-            self._report(error)
+            self.report(error)
             return None
 
     @property
     def is_home(self) -> bool:
         """Whether this is the process that was configured, not a fork of it."""
-        return self._getpid() == self._pid
+        return self._getpid() == self.pid
 
-    def _report(self, error: Exception) -> None:
+    def report(self, error: Exception) -> None:
+        """Keep the first error, for the end of the session."""
         if self.error:
             return
         where = error.__traceback__
@@ -167,6 +168,8 @@ class CaptureHooks:
         self.capture = capture
         self._selection = selection
         self._found = 0
+        self._pid, self._getpid = guard.pid, os.getpid
+        self._begin, self._ended = capture.begin, capture.ended
 
     def add_event(self, name: str, payload: dict[str, str]) -> None:
         """Keep a custom event of the running test."""
@@ -191,25 +194,25 @@ class CaptureHooks:
         self._selection.settle(self._found, len(session.items))
         self.guard(self.capture.collected, session.items)
 
+    # The hooks of every phase of every test do what the guard does themselves: what a call more costs there is felt.
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """See pytest_runtest_setup: an attempt begins."""
-        self.guard(self.capture.begin, item)
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_call(self) -> None:
-        """See pytest_runtest_call."""
-        self.guard(self.capture.enter, "call")
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_teardown(self) -> None:
-        """See pytest_runtest_teardown."""
-        self.guard(self.capture.enter, "teardown")
+        if self._getpid() == self._pid:
+            try:
+                self._begin(item)
+            except Exception as error:  # noqa: BLE001 - as in Guard
+                self.guard.report(error)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[Any]) -> None:
         """See pytest_runtest_makereport: what a report will lack is known now; others make the report."""
-        self.guard(self.capture.ended, item, call)
+        if self._getpid() == self._pid:
+            try:
+                self._ended(item, call)
+            except Exception as error:  # noqa: BLE001
+                self.guard.report(error)
 
 
 class WorkerHooks:
@@ -218,14 +221,19 @@ class WorkerHooks:
     def __init__(self, config: pytest.Config, hooks: CaptureHooks, selection: Selection) -> None:
         self._config = config
         self._guard = hooks.guard
-        self._capture = hooks.capture
+        self._extras_for = hooks.capture.extras_for
         self._selection = selection
+        self._pid, self._getpid = self._guard.pid, os.getpid
         self._guard(self._selection.asked_for_part, config)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """See pytest_runtest_logreport: called before xdist sends the report."""
-        self._guard(lambda: pack(report, self._capture.extras_for(report)))
+        if self._getpid() == self._pid:
+            try:
+                pack(report, self._extras_for(report))
+            except Exception as error:  # noqa: BLE001 - as in Guard
+                self._guard.report(error)
 
     def pytest_sessionfinish(self) -> None:
         """See pytest_sessionfinish: the worker's last word."""
@@ -240,7 +248,9 @@ class SessionHooks:
     def __init__(self, config: pytest.Config, run: ObservedRun, settings: Settings) -> None:
         self._config = config
         self._guard = Guard(config)
+        self._pid, self._getpid = self._guard.pid, os.getpid
         self._run = run
+        self._recorder = run.recorder
         self._settings = settings
         self._collecting_since_ns = 0
         self._begun = False
@@ -311,7 +321,11 @@ class SessionHooks:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """See pytest_runtest_logreport: before other reporters, so that none of them sees our attribute."""
-        self._guard(self._run.recorder.on_report, report)
+        if self._getpid() == self._pid:
+            try:
+                self._recorder.on_report(report)
+            except Exception as error:  # noqa: BLE001 - as in Guard
+                self._guard.report(error)
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:

@@ -36,6 +36,11 @@ class SpanIds(NamedTuple):
     span_id: str
     parent_span_id: str
 
+    @property
+    def above(self) -> SpanContext:
+        """The span above."""
+        return SpanContext(self.trace_id, self.parent_span_id)
+
 
 def parse_traceparent(text: str | None) -> SpanContext | None:
     """Read a W3C ``traceparent``; anything malformed counts as absent, as the specification asks."""
@@ -54,7 +59,9 @@ class Ids:
         self.session_id = session_id
         self.scope = scope
         self.parent = parent
-        self._key = session_id.encode()
+        self._hashes = {size: blake2b(digest_size=size, key=session_id.encode()) for size in (8, 16)}
+        self._of_tests = self._hashes[8].copy()
+        self._of_tests.update(b"test\0")
         self.session = SpanContext(
             parent.trace_id if parent else self._hash(16, "trace"), self._hash(8, "session span")
         )
@@ -70,14 +77,23 @@ class Ids:
         ``distinction`` tells equal node ids apart (worker, occurrence); ``part`` counts the traces that one of
         its scope has become too large for.
         """
-        span_id = self._hash(8, "test", nodeid, str(attempt), distinction)
-        if self.scope == "module":
-            module = self.module(nodeid.partition("::")[0], part)
-            return SpanContext(module.trace_id, span_id), module.span_id
+        span_id = self.span_id(nodeid, attempt, distinction)
         if self.scope == "test":
             return SpanContext(self._hash(16, "test trace", nodeid, str(attempt), distinction), span_id), ""
-        above = self.continued(part) if part else self.session
+        above = self.above(self.group(nodeid), part)
         return SpanContext(above.trace_id, span_id), above.span_id
+
+    def span_id(self, nodeid: str, attempt: int, distinction: str = "") -> str:
+        """Name the span of an attempt, within whichever trace."""
+        made = self._of_tests.copy()  # what _hash() makes of "test" and the rest
+        made.update(f"{nodeid}\0{attempt}\0{distinction}".encode("utf-8", "backslashreplace"))
+        return made.hexdigest()
+
+    def above(self, group: str, part: int) -> SpanContext:
+        """Name the span that tests of a group stand below; ``group`` as ``group()`` says, not for scope ``test``."""
+        if self.scope == "module":
+            return self.module(group, part)
+        return self.continued(part) if part else self.session
 
     def continued(self, part: int) -> SpanContext:
         """Name the root of a further trace of the session."""
@@ -93,5 +109,6 @@ class Ids:
         return SpanContext(self._hash(16, "module trace", *names), self._hash(8, "module span", *names))
 
     def _hash(self, size: int, *parts: str) -> str:
-        text = "\0".join(parts).encode("utf-8", "backslashreplace")
-        return blake2b(text, digest_size=size, key=self._key).hexdigest()
+        made = self._hashes[size].copy()
+        made.update("\0".join(parts).encode("utf-8", "backslashreplace"))
+        return made.hexdigest()

@@ -18,8 +18,8 @@ from pytest_test_observer._destinations.settings import SHORTEST_SECRET
 from pytest_test_observer._errors import ErrorText, error_text, type_and_message
 from pytest_test_observer._extras import Extras, take
 from pytest_test_observer._gathered import Gathered, Location, location_of, ungrouped
-from pytest_test_observer._ids import SpanContext, SpanIds
-from pytest_test_observer._record import AllureMeta, FixtureTimes, PhaseTimes, TestRecord
+from pytest_test_observer._ids import SpanIds
+from pytest_test_observer._record import NS_PER_S, AllureMeta, FixtureTimes, PhaseTimes, TestRecord
 from pytest_test_observer._tally import Identity, Tally
 from pytest_test_observer._text import storable
 from pytest_test_observer._traces import Traces, estimated_size, text_bytes
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pytest_test_observer._ids import Ids
 
 MASTER = "master"
+_NO_ALLURE = AllureMeta()
 CRASHED = "crashed"
 
 
@@ -77,9 +78,11 @@ class Naming:
     def __init__(self, ids: Ids, *, per_worker: bool = False, nested: bool = False) -> None:
         self.ids = ids
         self.tally = Tally()
-        self.traces = Traces()
+        self.traces = Traces(ids)
         self._per_worker = per_worker
         self._nested = nested
+        self.is_plain = not (per_worker or nested)
+        """Whether a node id and the number of an attempt are all that names a span."""
 
     def identity(self, key: Key) -> Identity:
         """Return what all attempts of a test share."""
@@ -87,13 +90,12 @@ class Naming:
 
     def record(self, key: Key, verdict: Verdict, gathered: Gathered, facts: Facts) -> TestRecord:
         """Build the record of an attempt and count it."""
+        ids = self.ids
         identity = self.identity(key)
         attempt = self.tally.number(identity, key.attempt)
-        span = self._span_of(key, identity, attempt, gathered, facts)
         end_ns = max(facts.end_ns, facts.start_ns)
-        if span.parent_span_id not in ("", self.ids.session.span_id):
-            above = SpanContext(span.trace_id, span.parent_span_id)
-            self.traces.stretch(self.ids.group(identity.nodeid), above, facts.start_ns, end_ns)
+        span = self._span_of(key, identity, attempt, gathered, facts)
+        self.traces.stretch(ids.group(identity.nodeid), span.above, facts.start_ns, end_ns)
         ran = "call" if "call" in gathered.phases else verdict.when_phase
         record = TestRecord(
             nodeid=identity.nodeid,
@@ -128,17 +130,59 @@ class Naming:
         self.tally.count(identity, record)
         return record
 
+    def ordinary(self, key: Key, extras: Extras, reports: Sequence[pytest.TestReport]) -> TestRecord:
+        """Build the record of a first attempt that only passed, and count it: ``record()`` by the shortest way.
+
+        ``reports`` are those of setup, call and teardown.
+        """
+        setup, call, teardown = reports
+        nodeid = storable(key.nodeid)
+        start_ns = int(extras.phases["setup"].start * NS_PER_S)
+        end_ns = max(int(extras.phases["teardown"].stop * NS_PER_S), start_ns)
+        file, line, function = location_of(teardown.location)
+        ids = self.ids
+        if ids.scope == "test":
+            span, parent_span_id = ids.test(nodeid, 1)
+            trace_id, span_id = span
+        else:
+            above = self.traces.place(ids.group(nodeid), estimated_size(nodeid), start_ns, end_ns)
+            trace_id, parent_span_id = above
+            span_id = ids.span_id(nodeid, 1)
+        self.tally.count_ordinary()
+        return TestRecord(
+            nodeid,
+            1,
+            key.worker,
+            start_ns,
+            end_ns,
+            *PASSED,
+            call.duration,
+            trace_id,
+            span_id,
+            parent_span_id,
+            setup_duration=setup.duration,
+            call_duration=call.duration,
+            teardown_duration=teardown.duration,
+            markers=extras.markers,
+            file=file,
+            line=line,
+            function=function,
+        )
+
     def _span_of(self, key: Key, identity: Identity, attempt: int, gathered: Gathered, facts: Facts) -> SpanIds:
-        part = self._part(identity.nodeid, gathered, facts)
+        """Name the span of an attempt, in the trace of its scope that still has room for it."""
+        ids, part = self.ids, 0
+        if ids.scope != "test":
+            part = self.traces.part_for(ids.group(identity.nodeid), self._size(identity.nodeid, gathered, facts))
         if facts.span is not None:
             return facts.span
         if self._nested:  # its process died and left no mark here
             identity, attempt = nested_identity(key), key.attempt
-        span, parent_span_id = self.ids.test(identity.nodeid, attempt, identity.distinction, part)
+        span, parent_span_id = ids.test(identity.nodeid, attempt, identity.distinction, part)
         return SpanIds(span.trace_id, span.span_id, parent_span_id)
 
-    def _part(self, nodeid: str, gathered: Gathered, facts: Facts) -> int:
-        """Return the trace of its scope that still has room for a span."""
+    def _size(self, nodeid: str, gathered: Gathered, facts: Facts) -> int:
+        """Return about how large the spans of an attempt are."""
         extras, texts, payloads = facts.extras, 0, 0
         if facts.error.message or facts.error.stacktrace:
             texts += text_bytes((facts.error.message, facts.error.stacktrace))
@@ -149,8 +193,7 @@ class Naming:
         events = extras.events if extras else []
         for event in events:
             payloads += text_bytes((event.name, *chain.from_iterable(event.payload.items())))
-        size = estimated_size(nodeid, texts, len(events), payloads, len(facts.phases) + len(facts.fixtures))
-        return self.traces.part_for(self.ids.scope, nodeid, size)
+        return estimated_size(nodeid, texts, len(events), payloads, len(facts.phases) + len(facts.fixtures))
 
     def crashed(
         self, running: Running, error: ErrorText, noticed_ns: int, gathered: Gathered | None = None
@@ -184,17 +227,6 @@ class Facts(msgspec.Struct, frozen=True):
     span: SpanIds | None = None
 
 
-class _Latest:
-    """The attempt of the report that came last; without ``key`` it needs no more reports."""
-
-    __slots__ = ("extras", "gathered", "key")
-
-    def __init__(self, extras: Extras | None = None) -> None:
-        self.extras = extras
-        self.key: Key | None = None
-        self.gathered: Gathered | None = None
-
-
 class Recorder:
     """Gathers reports and hands each finished attempt to ``sink``.
 
@@ -223,8 +255,10 @@ class Recorder:
         self._running = running
         self._extras_of: Callable[[pytest.TestReport], Extras | None] = take
         self._worker_of: Callable[[pytest.TestReport], str] = worker_of
+        self._is_plain = naming.is_plain and detail == "test"
+        self._is_here = False
         self.grouped = False
-        self._latest = _Latest()
+        self._latest = Gathered()
         self._open: dict[Key, Gathered] = {}
         self._ended: dict[str, Key] = {}
         self._uncollected: set[str] = set()
@@ -233,36 +267,49 @@ class Recorder:
         """Expect no worker: the tests run in this process, where ``extras_of`` knows what reports lack."""
         self._extras_of = extras_of
         self._worker_of = lambda _report: MASTER
+        self._is_here = True
 
     def on_report(self, report: pytest.TestReport) -> None:
         """Take in one report; the attempt's record leaves when this was its last."""
         extras = self._extras_of(report)
-        if extras is None or extras is not self._latest.extras:
-            self._look_up(report, extras)
-        key, gathered = self._latest.key, self._latest.gathered
-        if key is None or gathered is None:
+        gathered = self._latest
+        if extras is None or extras is not gathered.extras:
+            gathered = self._latest = self._look_up(report, extras)
+        if gathered.is_over:
             return
         if "context" in report.__dict__:
             gathered.add_subtest(report)
             return
         gathered.add(report, extras)
         if report.when == "teardown" or (gathered.rerun and (extras is None or extras.complete)):
-            self._end(key, extras)
+            self._end(gathered, report, extras)
 
-    def _look_up(self, report: pytest.TestReport, extras: Extras | None) -> None:
+    def _look_up(self, report: pytest.TestReport, extras: Extras | None) -> Gathered:
         """Find the attempt that a report belongs to; the reports of a process mostly come one after another."""
-        self._latest = latest = _Latest(extras)
-        worker = self._worker_of(report)
-        nodeid = ungrouped(report.nodeid) if self.grouped else report.nodeid
+        if extras is not None and self._is_here:
+            gathered = Gathered()  # the extras are those of one attempt, from its first report to its last
+            gathered.extras = extras
+            return gathered
         if report.when not in PHASES:
             if not _was_interrupted(report):
-                self._on_crash(report, nodeid, worker)
-            return
-        key = _key(report, nodeid, worker, extras)
-        if key == self._ended.get(worker):
-            return  # the teardown of an attempt that its rerun report has ended already
-        latest.key = key
-        latest.gathered = self._open.setdefault(key, Gathered())
+                self._on_crash(report)
+            return _OVER
+        key = self._key_of(report, extras)
+        if key == self._ended.get(key.worker):
+            return _OVER  # the teardown of an attempt that its rerun report has ended already
+        found = self._open.get(key)
+        if found is None:
+            found = self._open[key] = Gathered()
+            found.key = key
+        return found
+
+    def _key_of(self, report: pytest.TestReport, extras: Extras | None) -> Key:
+        nodeid = ungrouped(report.nodeid) if self.grouped else report.nodeid
+        worker = self._worker_of(report)
+        if extras:
+            return Key(nodeid, worker, extras.occurrence, extras.attempt)
+        # Reports without extras come from processes that our hooks keep out of (pytest-forked).
+        return Key(nodeid, worker, 1, 1 + getattr(report, "rerun", 0))
 
     def on_collection_error(self, report: pytest.CollectReport, started_ns: int) -> None:
         """Record what could not be collected; under xdist every worker reports it, one is enough."""
@@ -283,7 +330,9 @@ class Recorder:
         verdict = Verdict("broken", "error", "collect")
         self._sink(self.naming.record(key, verdict, Gathered(), facts))
 
-    def _on_crash(self, report: pytest.TestReport, nodeid: str, worker: str) -> None:
+    def _on_crash(self, report: pytest.TestReport) -> None:
+        nodeid = ungrouped(report.nodeid) if self.grouped else report.nodeid
+        worker = self._worker_of(report)
         running = self._running(worker)
         if running is None or running.key.nodeid != storable(nodeid):
             running = self._deduce(report, nodeid, worker)
@@ -300,12 +349,20 @@ class Recorder:
                 return Running(key, gathered.last_started_phase(), started_ns, location_of(gathered.location))
         return Running(Key(nodeid, worker), "setup", now, location_of(report.location))
 
-    def _end(self, key: Key, extras: Extras | None) -> None:
-        gathered = self._open.pop(key)
-        self._ended[key.worker] = key
-        self._latest = _Latest(extras)
+    def _end(self, gathered: Gathered, report: pytest.TestReport, extras: Extras | None) -> None:
+        gathered.is_over = True
+        key = gathered.key
+        if key is None:
+            key = self._key_of(report, extras)
+        else:
+            del self._open[key]
+            self._ended[key.worker] = key
+        reports = gathered.ordinary()
+        if reports is not None and extras is not None and self._is_ordinary(extras):
+            self._sink(self.naming.ordinary(key, extras, reports))
+            return
         gathered.complete(extras)
-        verdict = PASSED if gathered.is_plain else decide(gathered.attempt)
+        verdict = decide(gathered.attempt)
         error_type = _error_type(verdict, extras)
         facts = Facts(
             start_ns=gathered.started_ns,
@@ -321,6 +378,17 @@ class Recorder:
         )
         self._sink(self.naming.record(key, verdict, gathered, facts))
 
+    def _is_ordinary(self, extras: Extras) -> bool:
+        """Whether an attempt that passed has nothing rare about it, so that its record can be made the short way."""
+        return (
+            self._is_plain
+            and extras.attempt == extras.occurrence == 1
+            and len(extras.phases) == len(PHASES)
+            and not (extras.events or extras.fixtures or extras.span)
+            and extras.allure == _NO_ALLURE
+            and not self.naming.tally.anybody_died
+        )
+
     def _own_fixtures(self, extras: Extras) -> list[FixtureTimes]:
         """Return the fixtures that only this attempt used; those that tests share are kept for the run."""
         self.shared_fixtures += [times for times in extras.fixtures if times.scope != "function"]
@@ -334,16 +402,13 @@ class Recorder:
         return ErrorText(text.message) if self._errors == "message" else ErrorText()
 
 
+_OVER = Gathered()
+_OVER.is_over = True
+
+
 def _was_interrupted(report: pytest.TestReport) -> bool:
     """Whether xdist takes ``pytest.exit`` for a crash: a worker that is dead has not said goodbye."""
     return hasattr(getattr(report, "node", None), "workeroutput")
-
-
-def _key(report: pytest.TestReport, nodeid: str, worker: str, extras: Extras | None) -> Key:
-    if extras:
-        return Key(nodeid, worker, extras.occurrence, extras.attempt)
-    # Reports without extras come from processes that our hooks keep out of (pytest-forked).
-    return Key(nodeid, worker, 1, 1 + getattr(report, "rerun", 0))
 
 
 def _error_type(verdict: Verdict, extras: Extras | None) -> str:

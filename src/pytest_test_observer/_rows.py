@@ -38,30 +38,47 @@ def encode(value: object) -> bytes:
 class _Part:
     """The columns of one scope of a table, as a JSON object without its opening brace.
 
-    A struct made for them encodes in a quarter of the time that a dictionary of the same keys takes.
+    A struct made for them encodes in a quarter of the time that a dictionary of the same keys takes. What fills it from
+    a record is generated, as in dataclasses: one expression takes half of what a loop over the columns does.
     """
 
     def __init__(self, columns: list[Column], iso: IsoTime) -> None:
-        self._struct = msgspec.defstruct("Row", [(column.name, Any) for column in columns])
-        sources = [column.source for column in columns]
-        getter = attrgetter(*sources)
-        self._get: _Getter = getter if len(sources) > 1 else lambda record: (getter(record),)
-        self._times = [
-            (index, iso if column.type.startswith("DateTime64") else None)
-            for index, column in enumerate(columns)
-            if column.source.endswith("_ns")
-        ]
+        names = {"Row": msgspec.defstruct("Row", [(column.name, Any) for column in columns]), "iso": iso}
+        values = ", ".join(map(_expression, columns))
+        self._row: Callable[[Any], object] = eval(f"lambda record: Row({values})", names)  # noqa: S307 - of our table
 
     def __call__(self, record: object) -> bytes:
-        values = list(self._get(record))
-        for index, convert in self._times:
-            milliseconds = values[index] // NS_PER_MS
-            values[index] = convert(milliseconds) if convert else milliseconds
-        return encode(self._struct(*values))[1:]
+        return encode(self._row(record))[1:]
+
+
+def _expression(column: Column) -> str:
+    """Return the expression of a column's value."""
+    if not column.source.endswith("_ns"):
+        return f"record.{column.source}"
+    milliseconds = f"record.{column.source} // {NS_PER_MS}"
+    return f"iso({milliseconds})" if column.type.startswith("DateTime64") else milliseconds
 
 
 def _part(table: Table, scope: str, iso: IsoTime) -> _Part:
-    return _Part([column for column in table.columns if column.scope == scope], iso)
+    return _Part(_columns(table, scope), iso)
+
+
+def _columns(table: Table, scope: str) -> list[Column]:
+    return [column for column in table.columns if column.scope == scope]
+
+
+# What nearly all results are: passed at once, with nothing rare about them. Columns of fields that are not named here
+# have the same value in all of these, and are encoded once.
+_ORDINARY = TestRecord("", 1, "", 0, 0, "passed", "passed", "call", 0.0, "", "", "")
+_VARYING = frozenset(
+    {
+        *("nodeid", "worker_id", "file", "line", "function", "markers"),
+        *("start_ns", "end_ns", "duration", "setup_duration", "call_duration", "teardown_duration"),
+        *("trace_id", "span_id", "parent_span_id"),
+    }
+)
+_rest_of: _Getter = attrgetter(*(field for field in TestRecord.__struct_fields__ if field not in _VARYING))
+_ORDINARY_REST = _rest_of(_ORDINARY)
 
 
 class SpanPart(msgspec.Struct, omit_defaults=True):
@@ -91,15 +108,20 @@ class RowEncoder:
             table.key: b"{" + _part(table, "context", iso)(context)[:-1] + b"," for table in TABLES.values()
         }
         self._result = _part(RESULTS, "record", iso)
+        varying = [column for column in _columns(RESULTS, "record") if column.source in _VARYING]
+        constant = [column for column in _columns(RESULTS, "record") if column.source not in _VARYING]
+        self._ordinary = _Part(varying, iso)
+        self._ordinary_start = self._common["results"] + _Part(constant, iso)(_ORDINARY)[:-1] + b","
         self._run = _part(RUNS, "record", iso)
         self._event_owner = _part(EVENTS, "record", iso)
         self._event = _part(EVENTS, "event", iso)
 
     def result(self, record: TestRecord) -> bytes:
         """Return the line of an attempt, with its line feed."""
-        if not self._spans:
-            return b"%s%s\n" % (self._common["results"], self._result(record))
-        return b"%s%s%s\n" % (self._common["results"], self._span_of(record), self._result(record))
+        span = self._span_of(record) if self._spans else b""
+        if _rest_of(record) == _ORDINARY_REST:
+            return b"%s%s%s\n" % (self._ordinary_start, span, self._ordinary(record))
+        return b"%s%s%s\n" % (self._common["results"], span, self._result(record))
 
     def events(self, record: TestRecord) -> bytes:
         """Return the lines of the events of an attempt."""

@@ -47,18 +47,24 @@ class Tally:
         self.reported = 0
         self.flaky = 0
         self.reruns = 0
+        self.anybody_died = False
         self._unsettled: dict[Identity, str] = {}
         self._attempts_of_the_dead: dict[Identity, int] = {}
 
     def number(self, identity: Identity, local_attempt: int) -> int:
         """Return the attempt's number over all workers; workers count from 1 each."""
-        if not self._attempts_of_the_dead:
+        if not self.anybody_died:
             return local_attempt
         return self._attempts_of_the_dead.get(identity, 0) + local_attempt
 
     def is_troubled(self, identity: Identity) -> bool:
         """Whether an earlier attempt of the test did not pass."""
         return identity in self._unsettled
+
+    def count_ordinary(self) -> None:
+        """Count a test that passed at its first attempt."""
+        self.reported += 1
+        self.by_status["passed"] += 1
 
     def count(self, identity: Identity, record: Counted) -> None:
         """Count an attempt; it replaces what an earlier attempt of the test counted for."""
@@ -70,6 +76,7 @@ class Tally:
         self.reruns += record.attempt > 1
         self.flaky += record.flaky
         if record.outcome == "crashed":
+            self.anybody_died = True
             self._attempts_of_the_dead[identity] = record.attempt
         if record.outcome == "rerun":
             self._unsettled[identity] = ""

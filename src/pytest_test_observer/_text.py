@@ -10,6 +10,8 @@ STACKTRACE_LIMIT = 256 * 1024
 
 def storable(text: str) -> str:
     r"""Return ``text`` with lone surrogates written out (``\udc80``): they have no UTF-8 form."""
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -24,19 +24,28 @@ class Appender:
         self._creator = create
         self._alone = alone
         self._fd = os.open(path, _FLAGS | (os.O_CREAT | os.O_EXCL if create else 0), 0o600)
-        self._identity = identity(self._fd)
+        self._device, self._inode = identity(self._fd)
         self._can_tell_deleted = os.fstat(self._fd).st_nlink > 0
         self._torn = False
 
     def write(self, data: bytes) -> None:
         """Append ``data``, which ends with a line feed."""
-        self.ensure()
+        fd = self._fd
+        try:
+            status = os.fstat(fd)
+            is_ours = status.st_ino == self._inode and status.st_dev == self._device and status.st_nlink > 0
+        except OSError:
+            is_ours = False
+        if not is_ours:
+            self.ensure()
+            fd = self._fd
         if self._torn:  # what a full disk cut off must not swallow the next line
             data = b"\n" + data
         written = 0
         try:
+            written = os.write(fd, data)
             while written < len(data):
-                written += os.write(self._fd, data[written:] if written else data)
+                written += os.write(fd, data[written:])
         except OSError:
             self._torn = (self._torn or written > 0) and not self._take_back(written)
             raise
@@ -49,7 +58,7 @@ class Appender:
         except OSError:
             self._reopen()
             return
-        if (status.st_dev, status.st_ino) != self._identity:
+        if (status.st_dev, status.st_ino) != (self._device, self._inode):
             self._reopen()
         elif status.st_nlink == 0 and self._can_tell_deleted:
             self._replace()
@@ -57,7 +66,7 @@ class Appender:
     def close(self) -> None:
         """Close the descriptor if it is still ours."""
         try:
-            if identity(self._fd) == self._identity:
+            if identity(self._fd) == (self._device, self._inode):
                 os.close(self._fd)
         except OSError:
             pass  # the suite has closed it for us
@@ -74,7 +83,7 @@ class Appender:
 
     def _reopen(self) -> None:
         fd = os.open(self.path, _FLAGS, 0o600)
-        if identity(fd) != self._identity:
+        if identity(fd) != (self._device, self._inode):
             os.close(fd)
             raise FileNotFoundError(f"{self.path} was replaced while the run was writing to it")
         self._fd = fd
@@ -94,7 +103,7 @@ class Appender:
             raise
         os.close(self._fd)
         self._fd = new
-        self._identity = identity(new)
+        self._device, self._inode = identity(new)
         self.reopened = True
 
 

@@ -83,10 +83,9 @@ def _running(files: JournalFiles, naming: Naming, *, per_worker: bool) -> list[R
     for row in _rows(files.results):
         identity = Identity(row.nodeid, 1, row.worker_id if per_worker else "")
         naming.tally.count(identity, row)
-        if row.parent_span_id not in ("", naming.ids.session.span_id):
-            times = row.started_at * NS_PER_MS, row.finished_at * NS_PER_MS
-            above = SpanContext(row.trace_id, row.parent_span_id)
-            naming.traces.stretch(naming.ids.group(row.nodeid), above, *times)
+        times = row.started_at * NS_PER_MS, row.finished_at * NS_PER_MS
+        above = SpanContext(row.trace_id, row.parent_span_id)
+        naming.traces.stretch(naming.ids.group(row.nodeid), above, *times)
         if row.nodeid in marked:
             place = (row.nodeid, row.worker_id)
             finished[place] += 1

@@ -25,7 +25,7 @@ from pytest_test_observer._rows import encode
 from pytest_test_observer._verdict import PHASES
 
 if TYPE_CHECKING:
-    import pytest
+    from pytest_test_observer._extras import Extras
 
 MASTER_SLOT = 0
 
@@ -34,7 +34,9 @@ _SLOT = max(8192, mmap.ALLOCATIONGRANULARITY)
 # Length of the text that follows, 0 for none; index of the phase.
 _HEAD = Struct("<IB")
 _PHASE_AT = 4
-_ROOM = _SLOT - _HEAD.size
+_HEAD_SIZE = _HEAD.size
+_NO_HEAD = bytes(_HEAD_SIZE)
+_ROOM = _SLOT - _HEAD_SIZE
 _PHASE_INDEX = {when: index for index, when in enumerate(PHASES)}
 # A map closes the number of its descriptor with itself. Where a test has closed that one, the number is
 # somebody else's by now: such a map lives as long as the process.
@@ -69,26 +71,26 @@ class MarkWriter:
         self._grouped = grouped
         self._page, self._fd, self._identity = _mapped(path, slot)
 
-    def start(
-        self, item: pytest.Item, occurrence: int, attempt: int, markers: list[str], span: SpanIds | None = None
-    ) -> None:
-        """An attempt begins."""
-        if self._page is not None:
-            nodeid = ungrouped(item.nodeid) if self._grouped else item.nodeid
-            now = Clock.time_ns()
-            self.put(Start(self._worker, nodeid, occurrence, attempt, now, item.location, markers, span))
+    def start(self, nodeid: str, location: tuple[str, int | None, str], extras: Extras) -> None:
+        """An attempt begins; ``location`` is pytest's (file, line from 0, domain)."""
+        if self._grouped:
+            nodeid = ungrouped(nodeid)
+        occurrence, attempt, markers, span = extras.occurrence, extras.attempt, extras.markers, extras.span
+        # in the order of the fields of Start, which is encoded as such an array
+        self.put((self._worker, nodeid, occurrence, attempt, Clock.time_ns(), location, markers, span))
 
-    def put(self, start: Start) -> None:
-        """Set the mark of an attempt that begins."""
+    def put(self, start: Start | tuple[object, ...]) -> None:
+        """Set the mark of an attempt that begins; a tuple has the fields of ``Start`` in their order."""
         page = self._page
         if page is None:
             return
         text = encode(start)
-        if len(text) > _ROOM:
-            text = b""  # a node id of kilobytes: its death is told from its reports alone
-        _HEAD.pack_into(page, 0, 0, 0)  # the head of the last mark must not stand before the text of this one
-        page[_HEAD.size : _HEAD.size + len(text)] = text
-        _HEAD.pack_into(page, 0, len(text), 0)
+        size = len(text)
+        if size > _ROOM:
+            text, size = b"", 0  # a node id of kilobytes: its death is told from its reports alone
+        page[:_HEAD_SIZE] = _NO_HEAD  # the head of the last mark must not stand before the text of this one
+        page[_HEAD_SIZE : _HEAD_SIZE + size] = text
+        page[:_HEAD_SIZE] = _HEAD.pack(size, 0)
 
     def phase(self, when: str) -> None:
         """The attempt enters its call or its teardown."""
@@ -124,11 +126,11 @@ def read_marks(path: str) -> dict[str, Running]:
 
 
 def _read(slot: bytes) -> Running | None:
-    if len(slot) < _HEAD.size:
+    if len(slot) < _HEAD_SIZE:
         return None
     length, phase = _HEAD.unpack_from(slot)
     try:
-        start = _decode(slot[_HEAD.size : _HEAD.size + length])
+        start = _decode(slot[_HEAD_SIZE : _HEAD_SIZE + length])
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None  # empty, or its process died while writing it
     key = Key(start.nodeid, start.worker, start.occurrence, start.attempt)

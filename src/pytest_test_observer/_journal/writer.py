@@ -72,8 +72,10 @@ class JournalWriter:
         assert self._rows is not None
         if record.events:
             self._write("events", self._rows.events(record))
-        self._write("results", self._rows.result(record))
+        data = self._rows.result(record)
         self.written += 1
+        if self._held or not self._is_written_at_once(data):
+            self._write("results", data)
 
     def run_row(self, record: RunRecord) -> bytes:
         """Return the row of the run, without its line feed."""
@@ -133,6 +135,17 @@ class JournalWriter:
             self.error = str(error)
             return False
         if appender.reopened:
+            self._keep_lock()
+        return True
+
+    def _is_written_at_once(self, data: bytes) -> bool:
+        """Append a line of the results: what ``_write`` does where nothing is wrong, as it nearly always is."""
+        results = self._results
+        try:
+            results.write(data)
+        except OSError:
+            return False
+        if results.reopened:
             self._keep_lock()
         return True
 
