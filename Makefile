@@ -55,6 +55,7 @@ collector: ## build the OpenTelemetry Collector that tests use, and a generator 
 docs: $(INSTALLED) ## make the pages anew that derive from the code
 	$(BIN)/python -m pytest_test_observer._settings_docs > docs/settings.md
 	$(BIN)/python -m pytest_test_observer._columns_docs > docs/schema.md
+	$(BIN)/python -m pytest_test_observer._ci_docs > docs/ci-systems.md
 	$(BIN)/pytest-observer schema print > otel-collector/schema/observer.sql
 	$(BIN)/python -m grafana.source
 
