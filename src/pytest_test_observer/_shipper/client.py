@@ -19,6 +19,7 @@ from pytest_test_observer._clock import Clock
 from pytest_test_observer._journal.append import identity
 from pytest_test_observer._journal.files import JournalFiles
 from pytest_test_observer._process import describe, is_alive, kill
+from pytest_test_observer._secrets import PRIVATE
 from pytest_test_observer._shipper.protocol import (
     Done,
     Final,
@@ -201,7 +202,8 @@ def _is_readable(fd: int, seconds: float) -> bool:
 
 def _environment() -> dict[str, str]:
     """Return pytest's environment without what would measure the helper, configure it, or hold secrets."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("COV", "PYTEST_"))}
+    dropped = ("COV", "PYTEST_", *PRIVATE)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     return {**kept, INERT: "1"}
 
 
