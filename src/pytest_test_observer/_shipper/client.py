@@ -17,7 +17,7 @@ import msgspec
 from pytest_test_observer._activation import INERT, search_path
 from pytest_test_observer._clock import Clock
 from pytest_test_observer._journal.append import identity
-from pytest_test_observer._journal.files import JournalFiles
+from pytest_test_observer._journal.files import NO_LINK, JournalFiles
 from pytest_test_observer._process import describe, is_alive, kill
 from pytest_test_observer._secrets import PRIVATE
 from pytest_test_observer._shipper.protocol import (
@@ -211,7 +211,8 @@ def _environment() -> dict[str, str]:
 def _log(task: Task) -> Iterator[int]:
     """Open the helper's log, or nothing where that cannot be."""
     try:
-        fd = os.open(JournalFiles(task.directory, task.stem).log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | NO_LINK
+        fd = os.open(JournalFiles(task.directory, task.stem).log, flags, 0o600)
     except OSError:
         fd = os.open(os.devnull, os.O_WRONLY)
     try:

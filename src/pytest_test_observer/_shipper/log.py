@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 
+from pytest_test_observer._journal.files import NO_LINK
 from pytest_test_observer._secrets import spellings
 
 # A library that complains about every batch of a long run must not fill the disk.
@@ -22,7 +23,7 @@ class Log:
 
     def take_over_output(self) -> None:
         """Point standard output and error at the file, and standard input at nothing."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | NO_LINK
         try:
             log = os.open(self._path, flags, 0o600)
         except OSError:
