@@ -207,7 +207,9 @@ def _requests(sent: list[Received]) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory, clickhouse_server: ClickHouse) -> dict[tuple[str, str], Seen]:
+def runs(
+    tmp_path_factory: pytest.TempPathFactory, clickhouse_server: ClickHouse
+) -> Iterator[dict[tuple[str, str], Seen]]:
     if not clickhouse_server.controllable:
         pytest.skip("the password of the server is not one to look for")
     database = "test_secrets"
@@ -218,7 +220,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory, clickhouse_server: ClickHouse
             threads.submit(observe, directory, *run, clickhouse_server, database)
             for directory, run in zip(directories, RUNS, strict=True)
         ]
-        return dict(zip(RUNS, [future.result() for future in futures], strict=True))
+        yield dict(zip(RUNS, [future.result() for future in futures], strict=True))
+    clickhouse_server.execute(f"DROP DATABASE {database} SYNC")
 
 
 def leaks(texts: dict[str, bytes], secrets: list[str]) -> list[str]:

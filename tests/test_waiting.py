@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_test_observer._journal.locks import SENDER, FileLock
 from pytest_test_observer._shipper import waiting
 from pytest_test_observer._shipper.waiting import MOST_BYTES, Waiting
 from tests.journals import begun, record
@@ -97,28 +98,29 @@ def test_up_to_the_limit_nothing_goes(tmp_path: Path, mine: JournalFiles, monkey
     assert len(present(tmp_path)) == 4
 
 
+HOLD = """
+import sys
+from pytest_test_observer._journal.locks import SENDER, FileLock
+assert FileLock(sys.argv[1], SENDER).acquire()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
 def test_what_somebody_is_sending_and_what_is_not_ours_stays(tmp_path: Path, mine: JournalFiles) -> None:
     foreign = tmp_path / "pytest-test-observer" / "notes.jsonl"
     foreign.touch()
     os.truncate(foreign, 2 * MOST_BYTES)
     os.utime(foreign, (0, 0))
     sending = left(tmp_path, "sending", 9)
-    child = os.fork()  # locks of a process do not count for itself
-    if child == 0:
-        os._exit(_hold_and_look(sending, mine))
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    command = [sys.executable, "-c", HOLD, sending.lock]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"held\n"
+        assert not [note for note in Waiting(mine).notes() if "removed" in note]
+        process.communicate()
     assert foreign.exists()
     assert os.path.exists(sending.results)
-
-
-def _hold_and_look(held: JournalFiles, mine: JournalFiles) -> int:
-    lock = FileLock(held.lock, SENDER)
-    lock.acquire()
-    child = os.fork()
-    if child == 0:
-        notes = Waiting(mine).notes()
-        os._exit(any("removed" in note for note in notes))
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def test_the_last_line_of_a_run_tells_it(observed: Observed) -> None:
