@@ -287,6 +287,37 @@ def test_no_secret_is_in_what_a_replay_prints_keeps_or_sends(
         assert sent if way == "clickhouse" else receiver.spans
 
 
+@pytest.mark.parametrize("flags", [(), ("-n1",)], ids=["serial", "xdist"])
+@pytest.mark.parametrize("place", ["_run.ObservedRun.__init__", "_hooks._capture"])
+def test_an_error_of_our_own_at_the_start_shows_nothing_and_ends_nothing(
+    bench: Workbench, place: str, flags: tuple[str, ...]
+) -> None:
+    """pytest shows the locals of its internal errors, whole with -vv, and ours can be the environment."""
+    module, _, name = place.partition(".")
+    bench.write(
+        test_a="def test_ok(): pass\n",
+        conftest=f"""
+            import os
+            from pytest_test_observer import {module}
+            def fail(*arguments, **options):
+                environ = os.environ
+                raise ZeroDivisionError(str(environ))
+            {module}.{name} = fail
+            """,
+    )
+    env = given_by("environment", Places("http://127.0.0.1:9", "http://127.0.0.1:9"), "p@ss/word").environment
+    run = bench.run("-l", "-vv", *flags, env=env)
+    assert run.returncode == 0, run.stdout
+    assert "1 passed" in run.stdout
+    if not flags or place.startswith("_run"):  # the controller runs no tests, and so captures nothing
+        assert run.summary.startswith(
+            "test-observer: off. An error of the plugin's own: ZeroDivisionError (conftest.py:"
+        )
+    assert (
+        leaks({"out": run.stdout.encode(), "err": run.stderr.encode()}, ["p@ss/word", OVERRULED, OTLP_PASSWORD]) == []
+    )
+
+
 DUMP = """
     import os, pathlib
     def test_dump():
