@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_test_observer._clock import Clock
 from pytest_test_observer._journal.files import EVENTS_SUFFIX, META_SUFFIX, SUFFIX, JournalFiles
+from pytest_test_observer._journal.locks import FileLock
 from pytest_test_observer._journal.remove import remove
 from pytest_test_observer._replay.claim import claim, is_written
 
@@ -24,6 +25,7 @@ __all__ = ["MOST_BYTES", "Waiting"]
 MOST_BYTES = 1 << 30
 # Seconds: what was written to since is a run beside this one, or one that has only just said what it kept.
 _RECENT = 3600
+_ROOM_LOCK = "room.lock"
 _SUFFIXES = (META_SUFFIX, EVENTS_SUFFIX, SUFFIX)
 
 
@@ -39,33 +41,52 @@ class Waiting:
     """The earlier runs beside ``files`` that wait to be sent, the oldest first."""
 
     def __init__(self, files: JournalFiles) -> None:
-        self._directory = files.directory
+        self._files = files
         self._left = sorted(_left_beside(files))
-        self._size = sum(run.size for run in self._left)
 
     def notes(self) -> list[str]:
         """Make room where there is too much, and say what was removed and what waits."""
-        removed = self._make_room()
-        where = self._directory
+        where = self._files.directory
+        removed = self._make_room() if _size(self._left) > MOST_BYTES else 0
         notes = []
         if removed:
             most = _bytes(MOST_BYTES)
-            notes.append(f"older runs removed from {where}, never sent, as more than {most} waited: {len(removed)}")
-        if self._left:
-            waits = f"{len(self._left)}, {_bytes(self._size)}"
+            notes.append(f"older runs removed from {where}, never sent, as more than {most} waited: {removed}")
+        left = [run for run in self._left if _exists(run.files)]
+        if left:
+            waits = f"{len(left)}, {_bytes(_size(left))}"
             notes.append(f"older runs that wait in {where}: {waits}; send with: pytest-observer replay")
         return notes
 
-    def _make_room(self) -> list[_Left]:
-        removed = []
-        for run in list(self._left):
-            if self._size <= MOST_BYTES:
+    def _make_room(self) -> int:
+        """Remove the oldest runs until the rest fits; one process at a time, or several would remove too much."""
+        lock = FileLock(os.path.join(self._files.directory, _ROOM_LOCK), 0)
+        if not lock.acquire():
+            return 0
+        try:
+            return self._remove_oldest()
+        finally:
+            lock.release()
+
+    def _remove_oldest(self) -> int:
+        self._left = sorted(_left_beside(self._files))
+        too_much = _size(self._left) - MOST_BYTES
+        removed = 0
+        for run in self._left:
+            if too_much <= 0:
                 break
             if _removed(run.files):
-                removed.append(run)
-                self._left.remove(run)
-                self._size -= run.size
+                removed += 1
+                too_much -= run.size
         return removed
+
+
+def _size(runs: list[_Left]) -> int:
+    return sum(run.size for run in runs)
+
+
+def _exists(run: JournalFiles) -> bool:
+    return any(os.path.exists(path) for path in (run.meta, run.results, run.events))
 
 
 def _removed(run: JournalFiles) -> bool:
