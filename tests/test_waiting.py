@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
@@ -11,12 +12,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_test_observer._shipper import waiting
+from pytest_test_observer._journal.locks import SENDER
+from pytest_test_observer._journal.remove import remove
+from pytest_test_observer._shipper import waiting as module
 from pytest_test_observer._shipper.waiting import MOST_BYTES, Waiting
 from tests.journals import begun, record
 from tests.replay_kit import DEAD
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from pytest_test_observer._journal.files import JournalFiles
@@ -43,6 +47,26 @@ def present(cache: Path) -> list[str]:
     return sorted(
         path.name.removesuffix(".meta.jsonl") for path in (cache / "pytest-test-observer").glob("*.meta.jsonl")
     )
+
+
+HOLD = """
+import sys
+from pytest_test_observer._journal.locks import FileLock
+assert FileLock(sys.argv[1], int(sys.argv[2])).acquire()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def held(path: str, byte: int) -> Iterator[None]:
+    """Let another process hold a lock."""
+    command = [sys.executable, "-c", HOLD, path, str(byte)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"held\n"
+        yield
+        process.communicate()
 
 
 @pytest.fixture
@@ -93,18 +117,33 @@ def test_beyond_the_limit_the_oldest_go_and_that_is_told(tmp_path: Path, mine: J
 def test_up_to_the_limit_nothing_goes(tmp_path: Path, mine: JournalFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = [os.stat(left(tmp_path, f"old{number}", 5).results).st_size for number in range(3)]
     metas = sum(path.stat().st_size for path in (tmp_path / "pytest-test-observer").glob("old*.meta.jsonl"))
-    monkeypatch.setattr(waiting, "MOST_BYTES", sum(sizes) + metas)
+    monkeypatch.setattr(module, "MOST_BYTES", sum(sizes) + metas)
     assert len(Waiting(mine).notes()) == 1
     assert len(present(tmp_path)) == 4
 
 
-HOLD = """
-import sys
-from pytest_test_observer._journal.locks import SENDER, FileLock
-assert FileLock(sys.argv[1], SENDER).acquire()
-print("held", flush=True)
-sys.stdin.read()
-"""
+def test_several_that_end_at_once_do_not_remove_more_than_is_too_much(tmp_path: Path, mine: JournalFiles) -> None:
+    for number in range(5):
+        left(tmp_path, f"old{number}", 10 - number, size=MOST_BYTES // 3)
+    first, second = Waiting(mine), Waiting(mine)  # both have seen all five
+    assert "waited: 3" in first.notes()[0]
+    assert [note.startswith("older runs that wait") for note in second.notes()] == [True]
+    assert present(tmp_path) == ["mine", "old3", "old4"]
+
+
+def test_who_finds_another_at_it_removes_nothing(tmp_path: Path, mine: JournalFiles) -> None:
+    for number in range(5):
+        left(tmp_path, f"old{number}", 10 - number, size=MOST_BYTES // 3)
+    with held(str(tmp_path / "pytest-test-observer" / "room.lock"), 0):
+        assert [note for note in Waiting(mine).notes() if "removed" in note] == []
+    assert len(present(tmp_path)) == 6
+
+
+def test_what_was_sent_meanwhile_does_not_wait(tmp_path: Path, mine: JournalFiles) -> None:
+    sent = left(tmp_path, "sent", 3)
+    waiting = Waiting(mine)
+    remove(sent)
+    assert waiting.notes() == []
 
 
 def test_what_somebody_is_sending_and_what_is_not_ours_stays(tmp_path: Path, mine: JournalFiles) -> None:
@@ -113,12 +152,8 @@ def test_what_somebody_is_sending_and_what_is_not_ours_stays(tmp_path: Path, min
     os.truncate(foreign, 2 * MOST_BYTES)
     os.utime(foreign, (0, 0))
     sending = left(tmp_path, "sending", 9)
-    command = [sys.executable, "-c", HOLD, sending.lock]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdout
-        assert process.stdout.readline() == b"held\n"
+    with held(sending.lock, SENDER):
         assert not [note for note in Waiting(mine).notes() if "removed" in note]
-        process.communicate()
     assert foreign.exists()
     assert os.path.exists(sending.results)
 
