@@ -62,7 +62,7 @@ docs: $(INSTALLED) ## make the pages anew that derive from the code, then the si
 
 # Warnings are errors: a link to a page or heading that is not there, a page that docs/index.md does not name.
 site: $(INSTALLED) ## build the site of the documentation in .site, and check its links
-	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --nitpicky -c docs . .site
+	$(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going --nitpicky -c docs . .site
 	@echo "the site: .site/docs/index.html"
 
 requirements: $(VENV)/bin/python ## pin the newest development requirements in requirements-dev.txt

@@ -16,6 +16,7 @@ project = "pytest-test-observer"
 extensions = ["myst_parser"]
 html_theme = "furo"
 html_title = project
+html_show_copyright = False
 
 # The sources are the repository itself: links to the README, and from it, lead to pages.
 root_doc = "docs/index"
@@ -26,7 +27,7 @@ myst_heading_anchors = 3
 # "console" shows what is typed and what comes out; Pygments' lexer for it takes no other prompt than this.
 highlight_language = "none"
 
-_LINK = re.compile(r"\]\(([\w./-]+)\.md\)")
+_LINK = re.compile(r"\[([^\]]+)\]\(([\w./-]+)\.md\)")
 _HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
 
 
@@ -36,7 +37,7 @@ def _add_contents(_app: Sphinx, docname: str, content: list[str]) -> None:
         return
     _, *chapters = _HEADING.split(content[0])
     for title, text in zip(chapters[::2], chapters[1::2], strict=True):
-        pages = dict.fromkeys(_LINK.findall(text))
+        pages = dict.fromkeys(f"{name[:1].upper()}{name[1:]} <{page}>" for name, page in _LINK.findall(text))
         content[0] += "\n".join(("", "```{toctree}", ":hidden:", f":caption: {title}", *pages, "```", ""))
 
 
