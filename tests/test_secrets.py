@@ -17,6 +17,8 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
+from pytest_test_observer._secrets import given_secrets
+from pytest_test_observer._settings import resolve_layers
 from tests.kit import Observed, Run, Workbench
 from tests.replay_kit import Replayer
 from tests.servers._proxy import Proxy, Received
@@ -228,6 +230,27 @@ def leaks(texts: dict[str, bytes], secrets: list[str]) -> list[str]:
     """Return where secrets stand."""
     spelled = [spelling for secret in secrets for spelling in spellings(secret)]
     return sorted({name for name, text in texts.items() for spelling in spelled if spelling in text})
+
+
+@pytest.mark.parametrize(
+    ("flags", "environ", "secrets"),
+    [
+        ({"ch_password": "password"}, {}, ["password"]),
+        ({"ch_password": "abc"}, {}, []),  # too short to be told from words
+        ({"ch_url": "https://me:p%40ss@host"}, {}, ["p@ss"]),
+        ({"ch_url": "https://token@host"}, {}, ["token"]),
+        ({"ch_url": "chdb:///data/me@home"}, {}, []),
+        ({"otlp_endpoint": "http://me:password@host:4317"}, {}, ["password"]),
+        ({"ch_password": "password"}, {"PYTEST_OBSERVER_CH_PASSWORD": "overruled"}, ["overruled", "password"]),
+        ({}, {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://me:password@host"}, ["password"]),
+        ({}, {"OTEL_EXPORTER_OTLP_HEADERS": "a=b%3Dtoken,c=Bearer t0ken"}, ["Bearer t0ken", "b=token", "t0ken"]),
+        ({}, {"OTEL_EXPORTER_OTLP_TRACES_HEADERS": "broken-token, =", "PATH": "me:password@x"}, []),
+    ],
+)
+def test_secrets_are_known_wherever_they_are_given(
+    flags: dict[str, str | None], environ: dict[str, str], secrets: list[str]
+) -> None:
+    assert given_secrets(resolve_layers(flags, {}, {}), environ) == secrets
 
 
 @pytest.mark.parametrize(("source", "case"), RUNS)
