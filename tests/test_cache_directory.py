@@ -16,6 +16,7 @@ import pytest
 
 from pytest_test_observer._journal.files import usable_directories
 from pytest_test_observer._journal.locks import WRITER, FileLock
+from pytest_test_observer._journal.tidy import _cut_out
 from pytest_test_observer._journal.writer import JournalWriter
 from pytest_test_observer._shipper.client import _log
 from pytest_test_observer._shipper.protocol import Task
@@ -121,6 +122,7 @@ def test_a_cache_that_fills_up_loses_what_did_not_fit_and_says_how_much(
 
 CREATE = f"""
 import os
+from pytest_test_observer._journal.tidy import _cut_out
 from pytest_test_observer._journal.writer import JournalWriter
 os.setgid({NOBODY}); os.setuid({NOBODY})
 print(JournalWriter.create(os.environ, "run").files.directory)
@@ -180,6 +182,18 @@ def test_a_file_that_somebody_planted_as_a_link_is_not_written_through(tmp_path:
         os.write(log, b"said\n")
     journal.close()
     assert victim.read_text() == ""
+
+
+def test_what_has_arrived_is_not_cut_out_through_a_planted_link(tmp_path: Path) -> None:
+    rows, victim, new = tmp_path / "run.jsonl", tmp_path / "victim", tmp_path / "run.jsonl.new"
+    rows.write_text("sent\nkept\n")
+    victim.write_text("mine")
+    new.symlink_to(victim)
+    _cut_out(str(rows), str(new), [(0, 5)])
+    assert victim.read_text() == "mine"
+    assert rows.read_text() == "sent\nkept\n"
+    _cut_out(str(rows), str(new), [(0, 5)])
+    assert rows.read_text() == "kept\n"
 
 
 @pytest.mark.parametrize("number", NO_LOCKS, ids=errno.errorcode.get)
