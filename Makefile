@@ -11,7 +11,7 @@ WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format types bench faults e2e collector docs requirements clean
+.PHONY: help demo test check lint format types bench faults e2e collector docs site requirements clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -23,7 +23,7 @@ test: $(INSTALLED) ## run the tests
 	$(PYTEST) $(ARGS)
 
 # Processes that the tests start are measured as well, see tests/measure.py.
-check: lint types ## all that CI runs: lint, types, tests with coverage
+check: lint types site ## all that CI runs: lint, types, the site, tests with coverage
 	@$(BIN)/python tests/measure.py
 	@rm -f .coverage .coverage.*
 	$(PYTEST) -p tests.measure --cov --cov-report=term $(ARGS)
@@ -52,11 +52,18 @@ collector: ## build the OpenTelemetry Collector that tests use, and a generator 
 	@otel-collector/build.sh
 	@tests/servers/telemetrygen.sh
 
-docs: $(INSTALLED) ## make the pages anew that derive from the code
+docs: $(INSTALLED) ## make the pages anew that derive from the code, then the site
 	$(BIN)/python -m pytest_test_observer._settings_docs > docs/settings.md
 	$(BIN)/python -m pytest_test_observer._columns_docs > docs/schema.md
+	$(BIN)/python -m pytest_test_observer._ci_docs > docs/ci-systems.md
 	$(BIN)/pytest-observer schema print > otel-collector/schema/observer.sql
 	$(BIN)/python -m grafana.source
+	@$(MAKE) --no-print-directory site
+
+# Warnings are errors: a link to a page or heading that is not there, a page that docs/index.md does not name.
+site: $(INSTALLED) ## build the site of the documentation in .site, and check its links
+	$(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going --nitpicky -c docs . .site
+	@echo "the site: .site/docs/index.html"
 
 requirements: $(VENV)/bin/python ## pin the newest development requirements in requirements-dev.txt
 	$(BIN)/python -m pip install --quiet uv
@@ -64,7 +71,7 @@ requirements: $(VENV)/bin/python ## pin the newest development requirements in r
 	  --no-header --no-emit-index-url --no-emit-find-links --upgrade --quiet --output-file requirements-dev.txt
 
 clean: ## remove what make has made, the environment too
-	rm -rf $(VENV) .demo build dist htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .demo .site build dist htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache
 
 # A virtual environment without pip is one that was interrupted.
 $(BIN)/python:

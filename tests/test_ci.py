@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -48,3 +49,9 @@ def test_ci_runs_what_the_readme_tells_developers_to_run() -> None:
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert script.splitlines()[-1].startswith("make --no-print-directory check ")
     subprocess.run(["bash", "-n", ROOT / ".ci" / "run"], check=True)
+
+
+def test_ci_builds_the_site_and_takes_warnings_for_errors() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert re.search(r"^check:.*\bsite\b", makefile, re.MULTILINE)
+    assert re.search(r"^\t.*sphinx-build.*--fresh-env --fail-on-warning.*--nitpicky", makefile, re.MULTILINE)

@@ -342,16 +342,17 @@ CASES: dict[str, tuple[dict[str, str], Told]] = {
     ),
     "buddy": (
         {
-            "BUDDY_WORKSPACE_ID": "1",
-            "BUDDY_EXECUTION_ID": "9",
-            "BUDDY_EXECUTION_REVISION": "c",
-            "BUDDY_EXECUTION_BRANCH": "b",
+            "BUDDY": "true",
+            "BUDDY_RUN_ID": "9",
+            "BUDDY_RUN_COMMIT": "c",
+            "BUDDY_RUN_BRANCH": "main",
+            "BUDDY_RUN_PR_HEAD_BRANCH": "b",
             "BUDDY_PIPELINE_NAME": "p",
-            "BUDDY_EXECUTION_URL": "https://app.buddy.works/9",
-            "BUDDY_EXECUTION_PULL_REQUEST_ID": "pull/12",
-            "BUDDY_SCM_URL": "https://github.com/o/r",
+            "BUDDY_RUN_URL": "https://app.buddy.works/9",
+            "BUDDY_RUN_PR_NO": "12",
+            "BUDDY_REPO_SSH_URL": "git@github.com:o/r.git",
         },
-        ("9", "c", "b", "p", 0, "https://app.buddy.works/9", "12", "https://github.com/o/r"),
+        ("9", "c", "b", "p", 0, "https://app.buddy.works/9", "12", "git@github.com:o/r.git"),
     ),
     "bamboo": (
         {
@@ -447,6 +448,34 @@ def test_each_system_is_recognised_and_read(name: str) -> None:
     assert is_ci(environ)
 
 
+def test_the_systems_are_those_that_are_promised() -> None:
+    promised = "github gitlab circle jenkins azure bitbucket buildkite travis teamcity drone woodpecker gitea forgejo"
+    promised += " appveyor codebuild semaphore cirrus bitrise codefresh buddy bamboo google-cloud-build"
+    assert {system.name for system in SYSTEMS} == set(promised.split()) == set(CASES)
+
+
+@pytest.mark.parametrize(("name", "over"), [("forgejo", "gitea"), ("gitea", "github"), ("woodpecker", "drone")])
+def test_a_system_that_sets_anothers_variables_too_is_asked_first(name: str, over: str) -> None:
+    names = [system.name for system in SYSTEMS]
+    assert names.index(name) < names.index(over)
+    assert begin({**CASES[over][0], **CASES[name][0]}, "/rootdir", run_id="r").result().ci_provider == name
+
+
+@pytest.mark.parametrize("system", SYSTEMS, ids=lambda system: system.name)
+def test_of_several_variables_the_first_that_has_a_value_counts(system: CISystem) -> None:
+    [sign, *_] = system.sign.split()
+    variable, _, value = sign.partition("=")
+    for field in ("run_id", "commit", "branch", "job", "url", "change", "repository", "pipeline"):
+        sources = [source for source in getattr(system, field).split() if source != variable]
+        if any("{" in source for source in sources):
+            continue  # what a template is made of is in the cases above
+        for number, source in enumerate(sources):
+            environ = {variable: value or "x", **dict.fromkeys(sources[number:], "later"), source: "first"}
+            told_of = detect_ci(environ)
+            assert told_of is not None
+            assert getattr(told_of, field) == "first", source
+
+
 def test_a_whole_context() -> None:
     assert begin(GITHUB, "/rootdir", run_id="run-1", variant="v").result() == GITHUB_CONTEXT
 
@@ -460,6 +489,21 @@ def test_without_a_pull_request_the_branch_is_the_ref_s_name() -> None:
 def test_a_merge_queue_s_branch_names_its_pull_request() -> None:
     environ = {**GITHUB, "GITHUB_REF": "refs/heads/gh-readonly-queue/main/pr-34-abcdef"}
     assert begin(environ, "/rootdir", run_id="r").result().change_id == "34"
+
+
+def test_buddys_former_names_are_read_too() -> None:
+    environ = {
+        "BUDDY_WORKSPACE_ID": "1",
+        "BUDDY_EXECUTION_ID": "9",
+        "BUDDY_EXECUTION_REVISION": "c",
+        "BUDDY_EXECUTION_BRANCH": "b",
+        "BUDDY_PIPELINE_NAME": "p",
+        "BUDDY_EXECUTION_URL": "https://app.buddy.works/9",
+        "BUDDY_EXECUTION_PULL_REQUEST_ID": "pull/12",
+        "BUDDY_SCM_URL": "https://github.com/o/r",
+    }
+    context = begin(environ, "/rootdir", run_id="r").result()
+    assert told(context) == ("9", "c", "b", "p", 0, "https://app.buddy.works/9", "12", "https://github.com/o/r")
 
 
 def test_jenkins_run_is_build_id_before_build_number() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_test_observer import _columns_docs, _settings_docs
+from pytest_test_observer import _ci_docs, _columns_docs, _settings_docs
 from pytest_test_observer._columns import TABLES
 from pytest_test_observer._destinations import Reply, _answers, _http, _otlp_answers
 
@@ -33,7 +33,9 @@ def _texts(page: Path) -> str:
     return page.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(("name", "module"), [("settings", _settings_docs), ("schema", _columns_docs)])
+@pytest.mark.parametrize(
+    ("name", "module"), [("settings", _settings_docs), ("schema", _columns_docs), ("ci-systems", _ci_docs)]
+)
 def test_a_page_that_is_made_from_the_code_is_current(name: str, module: object) -> None:
     document = module.document()  # type: ignore[attr-defined]
     assert _texts(DOCS / f"{name}.md") == document, "run: make docs"
@@ -59,7 +61,7 @@ def test_links_lead_to_files_and_headings_that_exist(page: Path) -> None:
 
 
 def test_the_index_names_every_page() -> None:
-    listed = set(re.findall(r"\]\((\w+\.md)\)", _texts(DOCS / "index.md")))
+    listed = set(re.findall(r"\]\(([\w-]+\.md)\)", _texts(DOCS / "index.md")))
     assert listed == {page.name for page in DOCS.glob("*.md")} - {"index.md"}
 
 

@@ -81,6 +81,15 @@ def settings_if_active(config: pytest.Config) -> Settings | None:
     return settings
 
 
+def give_up(config: pytest.Config, error: Exception) -> None:
+    """Say that an error of the plugin's own leaves it off: its kind and its place, not its text."""
+    where = error.__traceback__
+    while where is not None and where.tb_next is not None:
+        where = where.tb_next
+    place = f" ({os.path.basename(where.tb_frame.f_code.co_filename)}:{where.tb_lineno})" if where else ""
+    _say(config, f"test-observer: off. An error of the plugin's own: {type(error).__name__}{place}")
+
+
 def _say(config: pytest.Config, message: str) -> None:
     from pytest_test_observer._messages import announce  # noqa: PLC0415 - nothing of ours loads while off
 

@@ -18,7 +18,7 @@ _RESULTS = {
     "duration": "seconds of the call, or of `when_phase` where call did not run",
     "markers": "names of the test's markers, sorted, without those of Allure",
     "worker_id": "pytest-xdist's `gw0`, `gw1`..., else `master`",
-    "ci_provider": "the CI system, `local` outside of one",
+    "ci_provider": "[the CI system](ci-systems.md), `local` outside of one",
     "ci_run_id": "the CI system's number of the pipeline or build",
     "git_commit": "the commit, of the CI system or `git rev-parse HEAD`",
     "git_branch": "the branch, likewise",

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from pytest_test_observer._clock import Clock
-from pytest_test_observer._destinations.settings import SHORTEST_SECRET
 from pytest_test_observer._errors import ErrorText, error_text, type_and_message
 from pytest_test_observer._extras import Extras, take
 from pytest_test_observer._gathered import Gathered, Location, location_of, ungrouped
 from pytest_test_observer._ids import SpanIds
 from pytest_test_observer._record import NS_PER_S, AllureMeta, FixtureTimes, PhaseTimes, TestRecord
+from pytest_test_observer._secrets import SHORTEST_SECRET
 from pytest_test_observer._tally import Identity, Tally
 from pytest_test_observer._text import storable
 from pytest_test_observer._traces import Traces, estimated_size, text_bytes
@@ -395,6 +395,8 @@ class Recorder:
         return [times for times in extras.fixtures if times.scope == "function"]
 
     def _allowed(self, text: ErrorText) -> ErrorText:
+        if not text.stacktrace and not text.message:
+            return text
         for secret in self._secrets:  # a test that prints its environment prints ours as well
             text = ErrorText(text.message.replace(secret, "***"), text.stacktrace.replace(secret, "***"))
         if self._errors == "full":

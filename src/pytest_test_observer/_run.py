@@ -22,6 +22,7 @@ from pytest_test_observer._messages import Outcome, replay_command
 from pytest_test_observer._process import this_process
 from pytest_test_observer._record import Context, RunRecord
 from pytest_test_observer._recorder import Naming, Recorder
+from pytest_test_observer._secrets import given_secrets, spellings
 from pytest_test_observer._selection import Selection, run_status
 from pytest_test_observer._shipper.delivery import Delivery
 
@@ -55,7 +56,7 @@ class ObservedRun:
             self._journal.append,
             errors=settings.observer_errors,
             detail=settings.otlp_detail if destinations.otlp else "test",
-            secrets=destinations.secrets,
+            secrets=spellings({*destinations.secrets, *given_secrets(settings, os.environ)}),
             running=lambda worker: read_marks(self.marks).get(worker),
         )
         self._ids = ids

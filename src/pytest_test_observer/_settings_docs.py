@@ -51,7 +51,8 @@ at the working directory, in an ini file at pytest's rootdir. An OTLP endpoint i
 
 A user and password may stand in a URL (`https://user:password@host`, special characters
 percent-encoded). They are used and never shown or stored. `ch_user` and `ch_password` win over them,
-each on its own.
+each on its own. Give secrets in the environment: of a command line pytest and pytest-xdist make copies, and
+an ini file lies in the repository. See [security](../SECURITY.md).
 
 ## Switching off
 

@@ -7,11 +7,11 @@ the table of settings; all the rest is loaded once a destination is configured.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_test_observer._activation import WORKER_KEY, settings_if_active, shielded
+from pytest_test_observer._activation import WORKER_KEY, give_up, settings_if_active, shielded
 from pytest_test_observer._settings import add_options
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 RecordEvent = Callable[[str, dict[str, str]], None]
 
+# How the names of the plugins that are registered for a session begin.
+OWN = "test_observer_"
 NEST_MARKER = "observer_nest"
 NEST_MARKER_HELP = (
     f"{NEST_MARKER}(enabled=True): make the test's span current while it runs (see --observer-nest); False: do not."
@@ -38,17 +40,27 @@ def pytest_configure(config: pytest.Config) -> None:
     worker_input = getattr(config, "workerinput", None)
     if worker_input is not None:
         if WORKER_KEY in worker_input:
-            with shielded():
-                from pytest_test_observer._hooks import observe_worker  # noqa: PLC0415 - loaded once it is needed
-
-                observe_worker(config, worker_input)
+            _start(config, lambda hooks: hooks.observe_worker(config, worker_input))
         return
     settings = settings_if_active(config)
     if settings is not None:
-        with shielded():
-            from pytest_test_observer._hooks import observe_session  # noqa: PLC0415 - loaded once it is needed
+        _start(config, lambda hooks: hooks.observe_session(config, settings))
 
-            observe_session(config, settings)
+
+def _start(config: pytest.Config, observe: Callable[[Any], None]) -> None:
+    """Load the hooks that observe and register them; an error of ours must not end pytest.
+
+    Neither its traceback nor its text is shown: with ``--showlocals`` and ``-vv`` they can hold the environment.
+    """
+    try:
+        with shielded():
+            from pytest_test_observer import _hooks  # noqa: PLC0415 - loaded once it is needed
+
+            observe(_hooks)
+    except Exception as error:  # noqa: BLE001 - the suite must not see it, whatever it is
+        for name in [name for name, _ in config.pluginmanager.list_name_plugin() if name.startswith(OWN)]:
+            config.pluginmanager.unregister(name=name)
+        give_up(config, error)
 
 
 @pytest.fixture

@@ -15,13 +15,14 @@ _UINT16_MAX = 65_535  # what the column ci_attempt can hold
 
 
 class CISystem(NamedTuple):
-    """One CI system; every field but ``name`` and ``first_attempt`` is read from the environment.
+    """One CI system; every field but ``name``, ``first_attempt`` and ``docs`` is read from the environment.
 
     A field holds sources separated by spaces; the first that has a value is taken. A source is the name of
     a variable, or a template in which ``{NAME}`` stands for a variable and ``{NAME:regex}`` for the first
     group of a regular expression that matches all of it. A template with a part that has no value has none.
     ``sign`` holds the variables, or ``NAME=value``, any of which tells that this system runs us.
-    ``first_attempt`` is the number the system gives to the first attempt; ours is 1.
+    ``first_attempt`` is the number the system gives to the first attempt; ours is 1. ``docs`` is where the
+    system documents its variables.
     """
 
     name: str
@@ -36,6 +37,7 @@ class CISystem(NamedTuple):
     repository: str = ""
     pipeline: str = ""
     first_attempt: int = 1
+    docs: str = ""
 
 
 class CIContext(NamedTuple):
@@ -65,14 +67,20 @@ _GITHUB = CISystem(
     change="{GITHUB_REF:refs/pull/([0-9]+)/.*} {GITHUB_REF:refs/heads/gh-readonly-queue/.*/pr-([0-9]+)-.*}",
     repository="{GITHUB_SERVER_URL}/{GITHUB_REPOSITORY}",
     pipeline="GITHUB_WORKFLOW",
+    docs="https://docs.github.com/en/actions/reference/workflows-and-actions/variables",
 )
 # Both set GITHUB_ACTIONS and GitHub's variables too, but number the pages of runs within the repository.
 _GITEA = _GITHUB._replace(
     name="gitea",
     sign="GITEA_ACTIONS",
     url="{GITHUB_SERVER_URL}/{GITHUB_REPOSITORY}/actions/runs/{GITHUB_RUN_NUMBER}",
+    docs="https://docs.gitea.com/usage/actions/overview",
 )
-_FORGEJO = _GITEA._replace(name="forgejo", sign="FORGEJO_ACTIONS")
+_FORGEJO = _GITEA._replace(
+    name="forgejo",
+    sign="FORGEJO_ACTIONS",
+    docs="https://forgejo.org/docs/latest/user/actions/reference/",
+)
 
 # Order matters: a system that also sets another's variables stands before it. Forgejo sets Gitea's, Gitea
 # sets GitHub's, Woodpecker once set Drone's; CodeBuild hosts runners of GitHub, GitLab and Buildkite.
@@ -91,6 +99,7 @@ SYSTEMS: tuple[CISystem, ...] = (
         change="CI_MERGE_REQUEST_IID CI_EXTERNAL_PULL_REQUEST_IID",
         repository="CI_PROJECT_URL CI_REPOSITORY_URL",
         pipeline="CI_PIPELINE_NAME",
+        docs="https://docs.gitlab.com/ci/variables/predefined_variables/",
     ),
     CISystem(
         "circle",
@@ -102,6 +111,7 @@ SYSTEMS: tuple[CISystem, ...] = (
         url="CIRCLE_BUILD_URL",
         change="CIRCLE_PR_NUMBER {CIRCLE_PULL_REQUEST:.*/([0-9]+)}",
         repository="CIRCLE_REPOSITORY_URL",
+        docs="https://circleci.com/docs/reference/variables/",
     ),
     CISystem(
         "jenkins",
@@ -114,6 +124,7 @@ SYSTEMS: tuple[CISystem, ...] = (
         change="CHANGE_ID ghprbPullId gitlabMergeRequestIid",
         repository="GIT_URL GIT_URL_1",
         pipeline="JOB_NAME",
+        docs="https://www.jenkins.io/doc/book/pipeline/jenkinsfile/#using-environment-variables",
     ),
     CISystem(
         "azure",
@@ -128,6 +139,7 @@ SYSTEMS: tuple[CISystem, ...] = (
         change="SYSTEM_PULLREQUEST_PULLREQUESTNUMBER SYSTEM_PULLREQUEST_PULLREQUESTID",
         repository="BUILD_REPOSITORY_URI",
         pipeline="BUILD_DEFINITIONNAME",
+        docs="https://learn.microsoft.com/azure/devops/pipelines/build/variables",
     ),
     CISystem(
         "bitbucket",
@@ -139,6 +151,7 @@ SYSTEMS: tuple[CISystem, ...] = (
         url="https://bitbucket.org/{BITBUCKET_REPO_FULL_NAME}/pipelines/results/{BITBUCKET_BUILD_NUMBER}",
         change="BITBUCKET_PR_ID",
         repository="BITBUCKET_GIT_HTTP_ORIGIN",
+        docs="https://support.atlassian.com/bitbucket-cloud/docs/variables-and-secrets/",
     ),
     CISystem(
         "buildkite",
@@ -153,6 +166,7 @@ SYSTEMS: tuple[CISystem, ...] = (
         repository="BUILDKITE_REPO",
         pipeline="BUILDKITE_PIPELINE_SLUG",
         first_attempt=0,
+        docs="https://buildkite.com/docs/pipelines/environment-variables",
     ),
     CISystem(
         "travis",
@@ -165,6 +179,7 @@ SYSTEMS: tuple[CISystem, ...] = (
         change="{TRAVIS_PULL_REQUEST:([0-9]+)}",  # "false" when there is none
         # The page of a build names the forge: https://app.travis-ci.com/github/owner/name/builds/1
         repository="https://{TRAVIS_BUILD_WEB_URL:.*/(github|gitlab)/.*}.com/{TRAVIS_REPO_SLUG}",
+        docs="https://docs.travis-ci.com/user/environment-variables",
     ),
     CISystem(
         "teamcity",
@@ -174,6 +189,7 @@ SYSTEMS: tuple[CISystem, ...] = (
         job="TEAMCITY_BUILDCONF_NAME",
         url="BUILD_URL",
         pipeline="TEAMCITY_PROJECT_NAME",
+        docs="https://www.jetbrains.com/help/teamcity/predefined-build-parameters.html",
     ),
     CISystem(
         "woodpecker",
@@ -186,6 +202,7 @@ SYSTEMS: tuple[CISystem, ...] = (
         change="CI_COMMIT_PULL_REQUEST",
         repository="CI_REPO_URL CI_REPO_LINK",
         pipeline="CI_WORKFLOW_NAME",
+        docs="https://woodpecker-ci.org/docs/usage/environment",
     ),
     CISystem(
         "drone",
@@ -198,6 +215,7 @@ SYSTEMS: tuple[CISystem, ...] = (
         change="DRONE_PULL_REQUEST",
         repository="DRONE_REPO_LINK DRONE_GIT_HTTP_URL DRONE_REMOTE_URL",
         pipeline="DRONE_STAGE_NAME",
+        docs="https://docs.drone.io/pipeline/environment/reference",
     ),
     CISystem(
         "appveyor",
@@ -210,6 +228,7 @@ SYSTEMS: tuple[CISystem, ...] = (
         change="APPVEYOR_PULL_REQUEST_NUMBER",
         repository="https://{APPVEYOR_REPO_PROVIDER:(github)}.com/{APPVEYOR_REPO_NAME}",
         pipeline="APPVEYOR_PROJECT_NAME",
+        docs="https://www.appveyor.com/docs/environment-variables/",
     ),
     CISystem(
         "semaphore",
@@ -222,6 +241,7 @@ SYSTEMS: tuple[CISystem, ...] = (
         change="SEMAPHORE_GIT_PR_NUMBER",
         repository="SEMAPHORE_GIT_URL",
         pipeline="SEMAPHORE_PROJECT_NAME",
+        docs="https://github.com/semaphoreio/semaphore/blob/main/docs/docs/reference/env-vars.md",
     ),
     CISystem(
         "cirrus",
@@ -233,6 +253,7 @@ SYSTEMS: tuple[CISystem, ...] = (
         url="https://cirrus-ci.com/build/{CIRRUS_BUILD_ID}",
         change="CIRRUS_PR",
         repository="CIRRUS_REPO_CLONE_URL",
+        docs="https://cirrus-ci.org/guide/writing-tasks/#environment-variables",
     ),
     CISystem(
         "bitrise",
@@ -245,6 +266,7 @@ SYSTEMS: tuple[CISystem, ...] = (
         change="{BITRISE_PULL_REQUEST:([0-9]+)}",  # "false" when there is none
         repository="GIT_REPOSITORY_URL",
         pipeline="BITRISE_APP_TITLE",
+        docs="https://docs.bitrise.io/en/bitrise-ci/references/available-environment-variables.html",
     ),
     CISystem(
         "codefresh",
@@ -257,18 +279,22 @@ SYSTEMS: tuple[CISystem, ...] = (
         change="CF_PULL_REQUEST_NUMBER",
         repository="{CF_COMMIT_URL:(https?://.+?)(?:/-)?/commits?/.+}",
         pipeline="CF_PIPELINE_NAME",
+        docs="https://codefresh.io/docs/docs/pipelines/variables/",
     ),
     CISystem(
         "buddy",
-        sign="BUDDY_WORKSPACE_ID BUDDY_EXECUTION_ID",
-        run_id="BUDDY_EXECUTION_ID",
-        commit="BUDDY_EXECUTION_REVISION",
-        branch="BUDDY_EXECUTION_PULL_REQUEST_HEAD_BRANCH BUDDY_EXECUTION_BRANCH BUDDY_EXECUTION_TAG",
+        # BUDDY_RUN_… was BUDDY_EXECUTION_… before
+        sign="BUDDY=true BUDDY_WORKSPACE_ID BUDDY_EXECUTION_ID",
+        run_id="BUDDY_RUN_ID BUDDY_EXECUTION_ID",
+        commit="BUDDY_RUN_COMMIT BUDDY_EXECUTION_REVISION",
+        branch="BUDDY_RUN_PR_HEAD_BRANCH BUDDY_RUN_BRANCH BUDDY_RUN_TAG"
+        " BUDDY_EXECUTION_PULL_REQUEST_HEAD_BRANCH BUDDY_EXECUTION_BRANCH BUDDY_EXECUTION_TAG",
         job="BUDDY_PIPELINE_NAME",
-        url="BUDDY_EXECUTION_URL",
-        change="{BUDDY_EXECUTION_PULL_REQUEST_ID:(?:pull/)?([0-9]+)}",
-        repository="BUDDY_SCM_URL",
+        url="BUDDY_RUN_URL BUDDY_EXECUTION_URL",
+        change="BUDDY_RUN_PR_NO BUDDY_EXECUTION_PULL_REQUEST_NO {BUDDY_EXECUTION_PULL_REQUEST_ID:(?:pull/)?([0-9]+)}",
+        repository="BUDDY_SCM_URL BUDDY_REPO_SSH_URL",
         pipeline="BUDDY_PIPELINE_NAME",
+        docs="https://buddy.works/docs/pipelines/variables/default-variables",
     ),
     CISystem(
         "bamboo",
@@ -282,6 +308,7 @@ SYSTEMS: tuple[CISystem, ...] = (
         change="bamboo_repository_pr_key",
         repository="bamboo_planRepository_1_repositoryUrl bamboo_planRepository_repositoryUrl",
         pipeline="bamboo_planName",
+        docs="https://confluence.atlassian.com/display/BAMBOO1010/Bamboo+variables",
     ),
     CISystem(
         "codebuild",
@@ -295,6 +322,7 @@ SYSTEMS: tuple[CISystem, ...] = (
         change="{CODEBUILD_WEBHOOK_TRIGGER:pr/([0-9]+)} {CODEBUILD_SOURCE_VERSION:pr/([0-9]+)}",
         repository="CODEBUILD_SOURCE_REPO_URL",
         pipeline="{CODEBUILD_BUILD_ID:([^:]+):.*}",
+        docs="https://docs.aws.amazon.com/codebuild/latest/userguide/build-env-ref-env-vars.html",
     ),
     CISystem(
         "google-cloud-build",  # its substitutions are variables where the build asks for them
@@ -306,6 +334,7 @@ SYSTEMS: tuple[CISystem, ...] = (
         url="https://console.cloud.google.com/cloud-build/builds;region={LOCATION}/{BUILD_ID}?project={PROJECT_ID}",
         change="_PR_NUMBER",
         pipeline="TRIGGER_NAME",
+        docs="https://docs.cloud.google.com/build/docs/configuring-builds/substitute-variable-values",
     ),
 )
 

@@ -11,6 +11,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from pytest_test_observer._secrets import PRIVATE
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -83,7 +85,7 @@ class GitReader:
 
 
 def _git_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    kept = {name: value for name, value in environ.items() if name not in _ELSEWHERE}
+    kept = {name: value for name, value in environ.items() if name not in _ELSEWHERE and not name.startswith(PRIVATE)}
     return {**kept, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 
 

@@ -17,6 +17,8 @@ SUFFIX = ".jsonl"
 EVENTS_SUFFIX = "_events.jsonl"
 META_SUFFIX = ".meta.jsonl"
 QUARANTINE = "quarantine"
+# For files whose names others can know, in a directory where others may put links.
+NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 _PLAIN = re.compile(r"[^A-Za-z0-9_-]")
 # File names have 255 bytes on most systems; the longest suffix and a counter need some of them.
@@ -124,7 +126,8 @@ def _make(directory: str) -> bool:
 def _close_to_others(directory: str) -> None:
     """Take back what an earlier version, or a generous umask, gave to others."""
     try:
-        if stat.S_IMODE(os.stat(directory).st_mode) & 0o077:
+        status = os.lstat(directory)  # what a link leads to can be shared on purpose
+        if stat.S_ISDIR(status.st_mode) and stat.S_IMODE(status.st_mode) & 0o077:
             os.chmod(directory, 0o700)
     except OSError:
         pass  # somebody else's, shared on purpose: the files in it are still only ours

@@ -9,6 +9,7 @@ import os
 import sys
 
 from pytest_test_observer._journal.append import identity
+from pytest_test_observer._journal.files import NO_LINK
 
 if sys.platform != "win32":
     import fcntl
@@ -32,7 +33,7 @@ class FileLock:
         A process that closes the file loses all its locks on it, whichever descriptor it closes.
         """
         try:
-            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | NO_LINK | getattr(os, "O_CLOEXEC", 0), 0o600)
         except OSError:
             return True
         self._identity = identity(self._fd)

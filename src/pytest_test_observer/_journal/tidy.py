@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 
+from pytest_test_observer._journal.files import NO_LINK
 from pytest_test_observer._journal.reader import FILES, JournalReader
 from pytest_test_observer._journal.remove import remove
 
@@ -38,7 +39,7 @@ def _cut_out(path: str, new: str, gaps: list[tuple[int, int]]) -> None:
 
 
 def _copy_but(path: str, new: str, gaps: list[tuple[int, int]]) -> None:
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | NO_LINK, 0o600)
     with open(path, "rb") as source, open(descriptor, "wb") as target:
         for gap_start, gap_end in [*gaps, (os.stat(path).st_size, 0)]:
             while source.tell() < gap_start:

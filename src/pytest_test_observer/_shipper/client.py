@@ -17,8 +17,9 @@ import msgspec
 from pytest_test_observer._activation import INERT, search_path
 from pytest_test_observer._clock import Clock
 from pytest_test_observer._journal.append import identity
-from pytest_test_observer._journal.files import JournalFiles
+from pytest_test_observer._journal.files import NO_LINK, JournalFiles
 from pytest_test_observer._process import describe, is_alive, kill
+from pytest_test_observer._secrets import PRIVATE
 from pytest_test_observer._shipper.protocol import (
     Done,
     Final,
@@ -201,7 +202,8 @@ def _is_readable(fd: int, seconds: float) -> bool:
 
 def _environment() -> dict[str, str]:
     """Return pytest's environment without what would measure the helper, configure it, or hold secrets."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("COV", "PYTEST_"))}
+    dropped = ("COV", "PYTEST_", *PRIVATE)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     return {**kept, INERT: "1"}
 
 
@@ -209,7 +211,8 @@ def _environment() -> dict[str, str]:
 def _log(task: Task) -> Iterator[int]:
     """Open the helper's log, or nothing where that cannot be."""
     try:
-        fd = os.open(JournalFiles(task.directory, task.stem).log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | NO_LINK
+        fd = os.open(JournalFiles(task.directory, task.stem).log, flags, 0o600)
     except OSError:
         fd = os.open(os.devnull, os.O_WRONLY)
     try:

@@ -24,6 +24,7 @@ from pytest_test_observer._shipper.link import Link
 from pytest_test_observer._shipper.log import Log
 from pytest_test_observer._shipper.protocol import Final
 from pytest_test_observer._shipper.ship import Account, Shipper
+from pytest_test_observer._shipper.waiting import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -161,8 +162,10 @@ def main(listen: int = 0, answer: int = 1) -> None:
         _leave_no_trace(log)
         link.watch(task.process)
         if _acquired(lock):
+            waiting = Waiting(files)  # looked for beside the tests, nobody waits for it
             account = Sender(files, build(task.destinations), link).run()
-            link.say(Final(account.sent, account.complete, account.message, list(account.notes)))
+            notes = [] if link.orphaned else waiting.notes()  # nothing is removed unless somebody is told
+            link.say(Final(account.sent, account.complete, account.message, [*account.notes, *notes]))
         else:
             _log("another process is sending the results of this run")
     except Exception:  # noqa: BLE001 - whatever it is, the log is its place; the rows are on disk

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from urllib.parse import quote, quote_plus
+
+from pytest_test_observer._journal.files import NO_LINK
+from pytest_test_observer._secrets import spellings
 
 # A library that complains about every batch of a long run must not fill the disk.
 _LARGEST = 256 * 1024
@@ -17,11 +19,11 @@ class Log:
 
     def __init__(self, path: str, secrets: list[str]) -> None:
         self._path = path
-        self._secrets = sorted({form for secret in secrets if secret for form in _forms(secret)}, key=len)[::-1]
+        self._secrets = spellings(secrets)
 
     def take_over_output(self) -> None:
         """Point standard output and error at the file, and standard input at nothing."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | NO_LINK
         try:
             log = os.open(self._path, flags, 0o600)
         except OSError:
@@ -33,11 +35,6 @@ class Log:
         os.close(log)
         os.close(nothing)
         sys.stdout = sys.stderr = _Blacked(self._secrets)
-
-
-def _forms(secret: str) -> list[str]:
-    """Return how a text can spell a secret: as it is, in a URL, and between quotes."""
-    return [secret, quote(secret), quote(secret, safe=""), quote_plus(secret), repr(secret)[1:-1]]
 
 
 class _Blacked:

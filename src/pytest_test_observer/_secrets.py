@@ -1,0 +1,62 @@
+"""The secrets a run is given, in every spelling, and what of the environment children of ours must not inherit."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import quote, quote_plus, unquote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pytest_test_observer._settings import Settings
+
+__all__ = ["PRIVATE", "SHORTEST_SECRET", "given_secrets", "spellings"]
+
+PRIVATE = ("PYTEST_OBSERVER_", "OTEL_EXPORTER_OTLP_")
+"""How variables begin that can hold secrets: what is needed of them travels to the helper through its pipe."""
+
+# To black out shorter texts would mangle words, and show what they are.
+SHORTEST_SECRET = 4
+_USERINFO = re.compile(r"^(?:[A-Za-z][A-Za-z0-9+.-]*://)?([^/?#]*)@")
+
+
+def given_secrets(settings: Settings, environ: Mapping[str, str]) -> list[str]:
+    """Return the secrets of settings and environment, also those that others overrule; none is short.
+
+    A URL's user is one where no password stands beside it: then it can be a token.
+    """
+    private = {name: value for name, value in environ.items() if name.startswith(PRIVATE)}
+    urls = [settings.ch_url, settings.otlp_endpoint]
+    urls += [value for name, value in private.items() if name.endswith(("_URL", "_ENDPOINT"))]
+    found = [settings.ch_password]
+    found += [value for name, value in private.items() if name.endswith("_PASSWORD")]
+    found += [_secret_of_url(url) for url in urls]
+    for name, value in private.items():
+        if name.endswith("HEADERS"):
+            found += _secrets_of_headers(value)
+    return sorted({secret for secret in found if len(secret) >= SHORTEST_SECRET})
+
+
+def spellings(secrets: Iterable[str]) -> list[str]:
+    """Return how texts can spell secrets: as they are, in a URL, and between quotes; the longest first."""
+    forms = {form for secret in secrets if secret for form in _forms(secret)}
+    return sorted(forms, key=len, reverse=True)
+
+
+def _forms(secret: str) -> list[str]:
+    return [secret, quote(secret), quote(secret, safe=""), quote_plus(secret), repr(secret)[1:-1]]
+
+
+def _secret_of_url(url: str) -> str:
+    userinfo = _USERINFO.match(url)
+    if not userinfo:
+        return ""
+    user, colon, password = userinfo[1].partition(":")
+    return unquote(password if colon else user)
+
+
+def _secrets_of_headers(text: str) -> list[str]:
+    """Return the values of ``name=value`` pairs, with and without the word that names their scheme."""
+    values = [unquote(pair.partition("=")[2].strip()) for pair in text.split(",")]
+    return [part for value in values for part in (value, value.partition(" ")[2])]
