@@ -43,14 +43,19 @@ def search_path() -> list[str]:
 
 @contextmanager
 def shielded() -> Iterator[None]:
-    """Import ours while nothing that lies beside the tests can stand in front of it."""
-    before = sys.path[:]
+    """Import ours while nothing that lies beside the tests can stand in front of it.
+
+    Nor does pytest rewrite our assertions meanwhile, as it does in all modules of a plugin: that would compile each of
+    them anew, in every run where the place they are installed in cannot be written to.
+    """
+    before, finders = sys.path[:], sys.meta_path[:]
     first = search_path()
     sys.path[:] = [*first, *(path for path in before if path not in first)]
+    sys.meta_path[:] = [finder for finder in finders if type(finder).__module__ != "_pytest.assertion.rewrite"]
     try:
         yield
     finally:
-        sys.path[:] = before
+        sys.path[:], sys.meta_path[:] = before, finders
 
 
 def settings_if_active(config: pytest.Config) -> Settings | None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # What pytest marks as the error in texts that name no exception of their own: failures of collection and of
 # fixture lookup mark lines with an E, doctest has two forms without.
-_MARKED = re.compile(r"^E +(\S.*)|^UNEXPECTED EXCEPTION: (.+)|^(Expected(?:.|\n)+?)\n\n", re.MULTILINE)
+_MARKED = r"(?m)^E +(\S.*)|^UNEXPECTED EXCEPTION: (.+)|^(Expected(?:.|\n)+?)\n\n"
 
 
 class ErrorText(NamedTuple):
@@ -67,7 +67,7 @@ def type_and_message(text: ErrorText) -> tuple[str, ErrorText]:
 
 
 def _said(text: str) -> str:
-    marked = list(_MARKED.finditer(text))
+    marked = list(re.finditer(_MARKED, text))
     if marked:
         return str(marked[-1][marked[-1].lastindex or 0]).strip()
     lines = text.strip().splitlines()

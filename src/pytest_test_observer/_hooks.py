@@ -53,6 +53,7 @@ def observe_session(config: pytest.Config, settings: Settings) -> None:
     hooks = SessionHooks(config, run, settings)
     config.pluginmanager.register(hooks, SESSION_NAME)
     config.add_cleanup(hooks.clean_up)
+    hooks.start()
     if not getattr(config.option, "tx", None):
         marks = MarkWriter(run.marks, MASTER_SLOT, MASTER)
         here = _capture(
@@ -261,9 +262,8 @@ class SessionHooks:
         self._alive: set[str] = set()
         self._slots = count(MASTER_SLOT + 1)
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionstart(self) -> None:
-        """See pytest_sessionstart: the helper loads while tests are collected."""
+    def start(self) -> None:
+        """Start the helper: it loads while pytest configures itself and collects."""
         self._guard(self._run.start)
 
     @pytest.hookimpl(tryfirst=True)
