@@ -150,6 +150,33 @@ def test_ctrl_c_during_the_final_wait_ends_the_wait_and_not_the_run(observed: Ob
     wait_until(lambda: is_left_alone(observed.bench), "the helper ends", 10)
 
 
+def test_a_further_ctrl_c_while_the_wait_is_wound_up_changes_nothing(observed: Observed) -> None:
+    suite(observed.bench)
+    with (observed.bench.suite / "conftest.py").open("a") as conftest:
+        conftest.write(INTERRUPT_THE_END)
+    with faulty("silent") as silent:
+        run = observed.bench.run(f"--ch-url={silent.url}", "--observer-exit-timeout=60")
+    assert run.returncode == 0
+    assert " - sending was interrupted" in run.summary
+    assert noted(observed.bench, "interrupted") == ["wait", "end"]
+    assert " passed" in run.stdout.splitlines()[-1]
+    wait_until(lambda: is_left_alone(observed.bench), "the helper ends", 10)
+
+
+INTERRUPT_THE_END = """
+import signal
+from pytest_test_observer._shipper.delivery import Delivery
+def interrupt(name, action):
+    def interrupted(*arguments):
+        note("interrupted", name)
+        signal.raise_signal(signal.SIGINT)
+        return action(*arguments)
+    return interrupted
+Delivery._await = interrupt("wait", Delivery._await)
+Delivery._end = interrupt("end", Delivery._end)
+"""
+
+
 def sidecar(observed: Observed) -> bytes:
     return b"".join(path.read_bytes() for path in observed.bench.buffered(".meta.jsonl"))
 
