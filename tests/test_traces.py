@@ -11,7 +11,7 @@ from pytest_test_observer._errors import ErrorText
 from pytest_test_observer._gathered import Gathered, Location
 from pytest_test_observer._ids import Ids
 from pytest_test_observer._record import Context, FixtureTimes, PhaseTimes, TestRecord
-from pytest_test_observer._recorder import Facts, Key, Naming
+from pytest_test_observer._recorder import Facts, Inner, Key, Naming
 from pytest_test_observer._rows import RowEncoder
 from pytest_test_observer._spans.attempt import Surroundings, attempt_spans
 from pytest_test_observer._spans.lines import read_line
@@ -40,7 +40,7 @@ def _recorded(naming: Naming, number: int, facts: Facts) -> TestRecord:
 
 
 def _facts(phases: list[PhaseTimes], fixtures: list[FixtureTimes]) -> Facts:
-    return Facts(NOW, NOW + 3, Location(), ErrorText(), [], phases=phases, fixtures=fixtures)
+    return Facts(NOW, NOW + 3, Location(), ErrorText(), [], inner=Inner(phases, fixtures))
 
 
 def _bytes_by_trace(facts: Facts) -> Counter[str]:

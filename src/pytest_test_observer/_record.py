@@ -5,6 +5,7 @@ Everything downstream (row, span, counts) is derived from these; nothing here kn
 
 from __future__ import annotations
 
+from collections.abc import Sequence  # noqa: TC003 - msgspec reads it at run time
 from typing import NamedTuple
 
 import msgspec
@@ -130,8 +131,8 @@ class TestRecord(msgspec.Struct, frozen=True):
     allure: AllureMeta = AllureMeta()
     attributes: dict[str, str] = {}
     events: list[Event] = []
-    phases: list[PhaseTimes] = []
-    fixtures: list[FixtureTimes] = []
+    phases: Sequence[PhaseTimes] = ()
+    fixtures: Sequence[FixtureTimes] = ()
 
 
 class Counts(msgspec.Struct, frozen=True):

@@ -68,6 +68,16 @@ def worker_of(report: pytest.TestReport | pytest.CollectReport) -> str:
     return str(gateway.id) if gateway is not None else MASTER
 
 
+class Inner(NamedTuple):
+    """What has spans below a test's, by ``otlp_detail``."""
+
+    phases: Sequence[PhaseTimes] = ()
+    fixtures: Sequence[FixtureTimes] = ()
+
+
+NO_INNER = Inner()
+
+
 class Naming:
     """Numbers attempts and names their spans: the same in the controller, in the helper and in replay.
 
@@ -124,13 +134,15 @@ class Naming:
             allure=facts.extras.allure if facts.extras else AllureMeta(),
             attributes=gathered.attributes,
             events=facts.extras.events if facts.extras else [],
-            phases=facts.phases,
-            fixtures=facts.fixtures,
+            phases=facts.inner.phases,
+            fixtures=facts.inner.fixtures,
         )
         self.tally.count(identity, record)
         return record
 
-    def ordinary(self, key: Key, extras: Extras, reports: Sequence[pytest.TestReport]) -> TestRecord:
+    def ordinary(
+        self, key: Key, extras: Extras, reports: Sequence[pytest.TestReport], inner: Inner = NO_INNER
+    ) -> TestRecord:
         """Build the record of a first attempt that only passed, and count it: ``record()`` by the shortest way.
 
         ``reports`` are those of setup, call and teardown.
@@ -145,7 +157,8 @@ class Naming:
             span, parent_span_id = ids.test(nodeid, 1)
             trace_id, span_id = span
         else:
-            above = self.traces.place(ids.group(nodeid), estimated_size(nodeid), start_ns, end_ns)
+            size = estimated_size(nodeid, inner=len(inner.phases) + len(inner.fixtures))
+            above = self.traces.place(ids.group(nodeid), size, start_ns, end_ns)
             trace_id, parent_span_id = above
             span_id = ids.span_id(nodeid, 1)
         self.tally.count_ordinary()
@@ -167,6 +180,8 @@ class Naming:
             file=file,
             line=line,
             function=function,
+            phases=inner.phases,
+            fixtures=inner.fixtures,
         )
 
     def _span_of(self, key: Key, identity: Identity, attempt: int, gathered: Gathered, facts: Facts) -> SpanIds:
@@ -193,7 +208,7 @@ class Naming:
         events = extras.events if extras else []
         for event in events:
             payloads += text_bytes((event.name, *chain.from_iterable(event.payload.items())))
-        return estimated_size(nodeid, texts, len(events), payloads, len(facts.phases) + len(facts.fixtures))
+        return estimated_size(nodeid, texts, len(events), payloads, len(facts.inner.phases) + len(facts.inner.fixtures))
 
     def crashed(
         self, running: Running, error: ErrorText, noticed_ns: int, gathered: Gathered | None = None
@@ -222,8 +237,7 @@ class Facts(msgspec.Struct, frozen=True):
     markers: list[str]
     error_type: str = ""
     extras: Extras | None = None
-    phases: list[PhaseTimes] = []
-    fixtures: list[FixtureTimes] = []
+    inner: Inner = NO_INNER
     span: SpanIds | None = None
 
 
@@ -255,7 +269,7 @@ class Recorder:
         self._running = running
         self._extras_of: Callable[[pytest.TestReport], Extras | None] = take
         self._worker_of: Callable[[pytest.TestReport], str] = worker_of
-        self._is_plain = naming.is_plain and detail == "test"
+        self._is_plain = naming.is_plain
         self._is_here = False
         self.grouped = False
         self._latest = Gathered()
@@ -359,7 +373,8 @@ class Recorder:
             self._ended[key.worker] = key
         reports = gathered.ordinary()
         if reports is not None and extras is not None and self._is_ordinary(extras):
-            self._sink(self.naming.ordinary(key, extras, reports))
+            inner = self._inner(gathered, extras) if self._detail != "test" else NO_INNER
+            self._sink(self.naming.ordinary(key, extras, reports, inner))
             return
         gathered.complete(extras)
         verdict = decide(gathered.attempt)
@@ -372,8 +387,7 @@ class Recorder:
             error=self._allowed(gathered.error(verdict, error_type)),
             error_type=error_type,
             extras=extras,
-            phases=gathered.times() if self._detail != "test" else [],
-            fixtures=self._own_fixtures(extras) if extras and extras.fixtures else [],
+            inner=self._inner(gathered, extras) if self._detail != "test" else NO_INNER,
             span=extras.span if extras else None,
         )
         self._sink(self.naming.record(key, verdict, gathered, facts))
@@ -384,15 +398,16 @@ class Recorder:
             self._is_plain
             and extras.attempt == extras.occurrence == 1
             and len(extras.phases) == len(PHASES)
-            and not (extras.events or extras.fixtures or extras.span)
+            and not (extras.events or extras.span)
             and extras.allure == _NO_ALLURE
             and not self.naming.tally.anybody_died
         )
 
-    def _own_fixtures(self, extras: Extras) -> list[FixtureTimes]:
-        """Return the fixtures that only this attempt used; those that tests share are kept for the run."""
-        self.shared_fixtures += [times for times in extras.fixtures if times.scope != "function"]
-        return [times for times in extras.fixtures if times.scope == "function"]
+    def _inner(self, gathered: Gathered, extras: Extras | None) -> Inner:
+        """Return the phases, and the fixtures that only this attempt used; those that tests share wait for the run."""
+        fixtures = extras.fixtures if extras else []
+        self.shared_fixtures += [times for times in fixtures if times.scope != "function"]
+        return Inner(gathered.times(), [times for times in fixtures if times.scope == "function"])
 
     def _allowed(self, text: ErrorText) -> ErrorText:
         if not text.stacktrace and not text.message:

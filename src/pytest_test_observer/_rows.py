@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -75,6 +75,7 @@ _VARYING = frozenset(
         *("nodeid", "worker_id", "file", "line", "function", "markers"),
         *("start_ns", "end_ns", "duration", "setup_duration", "call_duration", "teardown_duration"),
         *("trace_id", "span_id", "parent_span_id"),
+        *("events", "phases", "fixtures"),  # are in no column of a result
     }
 )
 _rest_of: _Getter = attrgetter(*(field for field in TestRecord.__struct_fields__ if field not in _VARYING))
@@ -90,8 +91,8 @@ class SpanPart(msgspec.Struct, omit_defaults=True):
     start_ns: int
     end_ns: int
     events: list[tuple[int, str, dict[str, str]]] = []
-    phases: list[PhaseTimes] = []
-    fixtures: list[FixtureTimes] = []
+    phases: Sequence[PhaseTimes] = ()
+    fixtures: Sequence[FixtureTimes] = ()
     modules: list[ModuleTimes] = []
 
 
