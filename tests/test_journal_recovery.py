@@ -227,7 +227,9 @@ def live(journal: JournalWriter, server: Server, kill: Kill, chance: random.Rand
             journal.append(record(name, events=chance.choice((0, 0, 1, 3))))
             written[name] += 1
         if chance.random() < 0.4 and not kill(ship, reader, server):
+            reader.close()  # a dead process has no descriptors
             reader = reader_of(journal.files)
+    reader.close()
     return written
 
 
@@ -245,7 +247,9 @@ def test_whatever_dies_each_result_arrives_once(tmp_path: Path, monkeypatch: pyt
         if not os.path.exists(journal.files.meta):
             break
         server.is_up = chance.random() < 0.5
-        kill(finish, reader_of(journal.files), server)
+        reader = reader_of(journal.files)
+        kill(finish, reader, server)
+        reader.close()
     assert listing(journal.files) == []
     results = [json.loads(line) for line in server.lines.elements() if b'"started_at"' in line and b'"nodeid"' in line]
     arrived = Counter(row["nodeid"] for row in results if row["outcome"] == "passed")
