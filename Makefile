@@ -40,7 +40,7 @@ types: $(INSTALLED) ## check types
 	$(BIN)/mypy
 
 bench: $(INSTALLED) ## measure what the plugin costs
-	$(BIN)/python -m bench.cost
+	$(BIN)/python -m bench.cost --peers $(ARGS)
 
 faults: $(INSTALLED) ## kill processes and break servers, a hundred times and at length
 	$(BIN)/python -m bench.faults $(ARGS)

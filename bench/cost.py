@@ -1,9 +1,9 @@
-"""What the plugin costs: plain pytest, ours off, ours to ClickHouse and over OTLP, interleaved, on suites of two sizes.
+"""What the plugin costs: plain pytest, ours off and on, and others of its kind, interleaved, on suites of two sizes.
 
 The slope between the sizes is the cost of a test, what is left at zero tests is the fixed cost. Whole
 processes are timed; CPU is what the kernel accounted for, of the helper too, which this process adopts.
 
-usage: python -m bench.cost [--pairs 15] [--small 400] [--large 4000] [--cpus 0] [--otlp]
+usage: python -m bench.cost [--pairs 15] [--small 400] [--large 4000] [--cpus 0] [--otlp] [--peers]
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from bench.peers import PEERS, installed
 from tests.servers.client import ClickHouse, running_clickhouse
 from tests.servers.otlp import Receiver, receiving
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -46,9 +47,10 @@ class Variant(NamedTuple):
     name: str
     arguments: list[str]
     env: dict[str, str]
+    python: str = sys.executable
 
 
-def variants(server: ClickHouse, receiver: Receiver | None = None) -> list[Variant]:
+def variants(server: ClickHouse, receiver: Receiver | None, *, peers: bool) -> list[Variant]:
     """Return what is compared; plain comes twice, for the noise."""
     plugin = ["-p", "pytest_test_observer.plugin"]
     credentials = {"PYTEST_OBSERVER_CH_USER": server.user, "PYTEST_OBSERVER_CH_PASSWORD": server.password}
@@ -58,12 +60,23 @@ def variants(server: ClickHouse, receiver: Receiver | None = None) -> list[Varia
         Variant("off", plugin, {}),
         Variant("on (server)", [*plugin, f"--ch-url={server.url}"], credentials),
         *(_over_otlp(plugin, receiver) if receiver is not None else ()),
+        *(_of_peers(server, receiver) if receiver is not None and peers else ()),
     ]
 
 
 def _over_otlp(plugin: list[str], receiver: Receiver) -> list[Variant]:
     flags = [*plugin, f"--otlp-endpoint={receiver.endpoint('http/protobuf')}", "--otlp-protocol=http/protobuf"]
     return [Variant(f"on (OTLP, {detail})", [*flags, f"--otlp-detail={detail}"], {}) for detail in ("test", "fixture")]
+
+
+def _of_peers(server: ClickHouse, receiver: Receiver) -> Iterator[Variant]:
+    places = {"url": server.url, "user": server.user, "password": server.password, "grpc": receiver.endpoint("grpc")}
+    for peer in PEERS:
+        python = installed(peer)
+        if python is not None:
+            arguments = ["-p", peer.module, *(argument.format(**places) for argument in peer.arguments)]
+            env = {name: value.format(**places) for name, value in peer.env.items()}
+            yield Variant(peer.name, arguments, env, python)
 
 
 def write_suite(directory: Path, tests: int) -> Path:
@@ -85,12 +98,12 @@ def measure(variant: Variant, suite: Path, cache: Path) -> Measured:
         "XDG_CACHE_HOME": str(cache),
         **variant.env,
     }
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *variant.arguments, str(suite)]
+    command = [variant.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *variant.arguments, str(suite)]
     own = _children()
     nothing = os.open(os.devnull, os.O_RDWR)
     started = time.perf_counter()
     pid = os.posix_spawn(
-        sys.executable,
+        variant.python,
         command,
         env,
         file_actions=[(os.POSIX_SPAWN_DUP2, nothing, 1), (os.POSIX_SPAWN_DUP2, nothing, 2)],
@@ -160,18 +173,21 @@ def main() -> None:
     parser.add_argument("--large", type=int, default=4000)
     parser.add_argument("--cpus", default="", help="processors for pytest and its helper: 0 or 0,1")
     parser.add_argument("--otlp", action="store_true", help="also over OTLP/HTTP, to a receiver in this process")
+    parser.add_argument("--peers", action="store_true", help="other plugins too; implies --otlp")
     options = parser.parse_args()
     sizes = (options.small, options.large)
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        receiving_spans = receiving() if options.otlp else contextlib.nullcontext(None)
+        receiving_spans = receiving() if options.otlp or options.peers else contextlib.nullcontext(None)
         with running_clickhouse(directory) as server, receiving_spans as receiver:
             # The server starts before, so that it keeps all processors: it stands for one on another machine.
             if options.cpus:
                 os.sched_setaffinity(0, {int(cpu) for cpu in options.cpus.split(",")})
             adopt_orphans()
             suites = {size: write_suite(directory, size) for size in sizes}
-            found = measure_all(variants(server, receiver), suites, directory / "cache", options.pairs)
+            found = measure_all(
+                variants(server, receiver, peers=options.peers), suites, directory / "cache", options.pairs
+            )
     processors = len(os.sched_getaffinity(0))
     title = f"{options.pairs} interleaved rounds, {processors} processors, over plain pytest"
     console = Console(width=120)
