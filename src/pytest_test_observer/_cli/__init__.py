@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from pytest_test_observer._cli.replay import replay
+from pytest_test_observer._cli.report import report
 from pytest_test_observer._cli.schema import schema
 from pytest_test_observer._version import __version__
 
@@ -21,4 +22,5 @@ def main() -> None:
 
 
 main.add_command(replay)
+main.add_command(report)
 main.add_command(schema)
