@@ -11,7 +11,7 @@ WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format types bench faults e2e collector docs requirements clean
+.PHONY: help demo test check lint format types bench faults e2e collector docs charts requirements clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -57,6 +57,16 @@ docs: $(INSTALLED) ## make the pages anew that derive from the code
 	$(BIN)/python -m pytest_test_observer._columns_docs > docs/schema.md
 	$(BIN)/pytest-observer schema print > otel-collector/schema/observer.sql
 	$(BIN)/python -m grafana.source
+
+# What the report draws with, as the registry of npm has it: pinned by version, and by content in SHA256SUMS.
+CHARTS := src/pytest_test_observer/_report/static/vendor
+UPLOT := 1.6.32
+charts: ## get the charting library of the report anew, the version and content that are pinned
+	@into=$$(mktemp -d) && npm pack --silent --pack-destination $$into uplot@$(UPLOT) >/dev/null \
+	  && tar -xzf $$into/uplot-$(UPLOT).tgz -C $$into \
+	  && cp $$into/package/dist/uPlot.iife.min.js $$into/package/dist/uPlot.min.css $(CHARTS)/ \
+	  && cp $$into/package/LICENSE $(CHARTS)/uPlot.LICENSE && rm -r $$into
+	@cd $(CHARTS) && sha256sum --check SHA256SUMS
 
 requirements: $(VENV)/bin/python ## pin the newest development requirements in requirements-dev.txt
 	$(BIN)/python -m pip install --quiet uv

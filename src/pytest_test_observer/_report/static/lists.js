@@ -1,6 +1,6 @@
 // Tables in pages: the browser has few rows at a time, however many there are.
 
-const PAGE = 50;
+const PAGE = innerWidth < 760 ? 20 : 50;
 
 // `columns`: {name, title, cell(row), value(row), number, double}; a column with `value` can be sorted by. `more(row)`
 // gives what opens below a row. Returns {show(rows), sort(name, descending), open(row)}.
