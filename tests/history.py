@@ -203,7 +203,7 @@ class History:
         branch, partial, repeated = _PATTERN[pipeline % 10]
         step = self.days * DAY_MS // self.pipelines
         started = self.now_ms - 3_600_000 - (self.pipelines - 1 - pipeline) * step + cell * 300_000
-        commit = f"{(pipeline - repeated) * 2_654_435_761 % 2**32:08x}" * 5
+        commit = f"{(pipeline - repeated + 1) * 2_654_435_761 % 2**32:08x}" * 5
         ci = ("local", "", 0, "") if partial else ("github", str(1000 + pipeline), 1, _ci_url(pipeline))
         workers = 0 if partial else WORKERS
         return PlannedRun(

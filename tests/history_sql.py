@@ -3,15 +3,19 @@
 # Columns and order of the tables that hold the plan.
 HELPERS = {
     "runs": (
-        "run UInt32, pipeline UInt32, run_id String, branch String, commit String, variant String, partial Bool, "
-        "started_at UInt64, provider String, ci_run_id String, ci_attempt UInt16, ci_url String, workers UInt16, "
-        "collected UInt32, passed UInt32, failed UInt32, broken UInt32, skipped UInt32, flaky UInt32, reruns UInt32, "
-        "service String, repository String, status String, exit_status Int16",
+        (
+            "run UInt32, pipeline UInt32, run_id String, branch String, commit String, variant String, partial Bool, "
+            "started_at UInt64, provider String, ci_run_id String, ci_attempt UInt16, ci_url String, workers UInt16, "
+            "collected UInt32, passed UInt32, failed UInt32, broken UInt32, skipped UInt32, flaky UInt32, reruns UInt32, "
+            "service String, repository String, status String, exit_status Int16"
+        ),
         "run",
     ),
     "tests": (
-        "test UInt32, nodeid String, file String, line UInt32, seconds Float64, status String, outcome String, "
-        "first UInt32, last UInt32",
+        (
+            "test UInt32, nodeid String, file String, line UInt32, seconds Float64, status String, outcome String, "
+            "first UInt32, last UInt32"
+        ),
         "test",
     ),
     "exceptions": (
@@ -22,7 +26,7 @@ HELPERS = {
 
 # The fourth worker has little to do and idles; the long pole is the last test of the first.
 WORKER = """multiIf(workers = 0, 'master', test.nodeid = {long_pole:String}, 'gw0',
-    test.test % 4 < 3, concat('gw', toString(test.test % 4)), test.test < tests_in_all / 4, 'gw3',
+    seconds >= 10, 'gw1', test.test % 4 < 3, concat('gw', toString(test.test % 4)), test.test < tests_in_all / 4, 'gw3',
     concat('gw', toString(test.test % 3)))"""
 CONTEXT = """ci_provider, ci_run_id, git_commit, git_branch, service, repository, variant, ci_job, ci_attempt, ci_url,
     change_id"""
