@@ -100,8 +100,8 @@ _TABLES = [
         "How often, since when, and what they said. Percent of their runs.",
         f"{_MARKED}\nSELECT nodeid, 100 * flaky_runs / runs AS percent, countIf(flaked) AS flaky_runs,\n"
         f"  count() AS runs, countIf(is_flaky) AS repeated, countIf(both_ways) AS unrepeated,\n"
-        f"  {moment(_SINCE)} AS since, {moment('maxIf(ended, flaked)')} AS last_seen, argMaxIf(last_error, ended, flaked) AS error,\n"
-        f"  service, repository\nFROM marked GROUP BY {IDENTITY} HAVING flaky_runs > 0\n"
+        f"  {moment(_SINCE)} AS since, {moment('maxIf(ended, flaked)')} AS last_seen,\n"
+        f"  argMaxIf(last_error, ended, flaked) AS error, service, repository\nFROM marked GROUP BY {IDENTITY} HAVING flaky_runs > 0\n"
         "ORDER BY percent DESC, nodeid LIMIT 200",
         none=_NONE,
     ),
@@ -130,7 +130,8 @@ _TABLES = [
         "Each run in which a test was flaky, with its error and CI job, the newest first.",
         f"{_MARKED}\nSELECT {moment('ended')} AS at, nodeid, verdict AS status,\n"
         f"  if(is_flaky, 'repeated', 'both ways') AS how, last_error AS error, git_branch AS branch,\n"
-        f"  git_commit AS commit, variant, {CI_LINK} AS ci_url, run_id, service, repository\nFROM marked WHERE flaked ORDER BY ended DESC, nodeid LIMIT 500",
+        f"  git_commit AS commit, variant, {CI_LINK} AS ci_url, run_id, service, repository\n"
+        "FROM marked WHERE flaked ORDER BY ended DESC, nodeid LIMIT 500",
         none=_NONE,
     ),
 ]
