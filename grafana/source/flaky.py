@@ -101,7 +101,8 @@ _TABLES = [
         f"{_MARKED}\nSELECT nodeid, 100 * flaky_runs / runs AS percent, countIf(flaked) AS flaky_runs,\n"
         f"  count() AS runs, countIf(is_flaky) AS repeated, countIf(both_ways) AS unrepeated,\n"
         f"  {moment(_SINCE)} AS since, {moment('maxIf(ended, flaked)')} AS last_seen,\n"
-        f"  argMaxIf(last_error, ended, flaked) AS error, service, repository\nFROM marked GROUP BY {IDENTITY} HAVING flaky_runs > 0\n"
+        f"  argMaxIf(last_error, ended, flaked) AS error, service, repository\n"
+        f"FROM marked GROUP BY {IDENTITY} HAVING flaky_runs > 0\n"
         "ORDER BY percent DESC, nodeid LIMIT 200",
         none=_NONE,
     ),
