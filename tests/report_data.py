@@ -153,6 +153,6 @@ def store(server: ClickHouse, database: str, runs: int = RUNS) -> None:
         "pytest_results": (row for run in range(runs) for row in results(run)),
         "pytest_results_runs": (summary(run) for run in range(runs)),
     }
-    for table, found in rows.items():
+    for name, found in rows.items():
         data = "\n".join(map(json.dumps, found)).encode()
-        server.execute(f"INSERT INTO {table} FORMAT JSONEachRow", data, database=database)
+        server.execute(f"INSERT INTO {name} FORMAT JSONEachRow", data, database=database)

@@ -35,8 +35,12 @@ def history(clickhouse_server: ClickHouse) -> Iterator[History]:
     address = urlsplit(clickhouse_server.url)
     clickhouse_server.execute(f"DROP DATABASE IF EXISTS {DATABASE}")
     clickhouse_server.execute(f"CREATE DATABASE {DATABASE}")
-    who = {"username": clickhouse_server.user, "password": clickhouse_server.password}
-    client = clickhouse_connect.get_client(host=address.hostname, port=address.port or 8123, **who)
+    client = clickhouse_connect.get_client(
+        host=address.hostname,
+        port=address.port or 8123,
+        username=clickhouse_server.user,
+        password=clickhouse_server.password,
+    )
     write(found, client, Place(DATABASE, "pytest_results"))
     client.close()
     yield found

@@ -36,13 +36,13 @@ _BOTH = f"""WITH (
   SELECT argMax(({_KIND}, started_at, partial), started_at) FROM {RUNS} WHERE {_THE_RUN}
 ) AS chosen, (
   SELECT argMax(run_id, started_at) FROM {RUNS}
-  WHERE NOT partial AND status IN ('success', 'failure')
+  WHERE NOT partial AND not_run = 0 AND status IN ('success', 'failure')
     AND ({_KIND}) = (chosen.1, chosen.2, chosen.3, chosen.4) AND started_at < chosen.5
 ) AS previous"""
 _IS_IT, _IS_PREVIOUS = f"run_id = {value('run')}", "run_id = previous"
 _LATEST = "(attempt, finished_at)"
-# Half as long again, and longer by what somebody would notice.
-_SLOWER = "verdict = 'passed' AND verdict_before = 'passed' AND seconds > 1.5 * before AND seconds > before + 0.1"
+# Twice as long, and longer by what somebody would notice: as `pytest-observer run` has it.
+_SLOWER = "verdict = 'passed' AND verdict_before = 'passed' AND seconds > 2 * before AND seconds > before + 0.1"
 _CHANGES = f"""{_BOTH}
 SELECT multiIf(
     verdict IN {BAD} AND verdict_before NOT IN {BAD}, 'new failure',

@@ -6,7 +6,6 @@ import os
 import re
 import sys
 import time
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
 _SERVER = tuple(row for row in SETTINGS if row.name in {"ch_url", "ch_user", "ch_password", "ch_db", "ch_table"})
 _NO_URL = "nowhere to read from: give --ch-url, or set PYTEST_OBSERVER_CH_URL."
-_UNITS = {"h": 3_600_000, "d": 86_400_000, "w": 7 * 86_400_000}
 _STDOUT = "-"
 
 _EXAMPLES = """
@@ -38,16 +36,16 @@ Exit codes: 0 written, 1 nothing to report or no answer, 2 wrong usage.
 
 def _since(_context: click.Context, _option: click.Parameter, given: str) -> int:
     """Return how many milliseconds are looked back."""
-    found = re.fullmatch(r"([1-9][0-9]{0,4})([hdw])", given)
-    if found:
-        return int(found[1]) * _UNITS[found[2]]
+    from pytest_test_observer._reading.filters import SINCE_FORMS, parse_since  # noqa: PLC0415 - not for --help
+
+    now = time.time_ns() // 1_000_000
     try:
-        back = time.time() * 1000 - datetime.fromisoformat(given).timestamp() * 1000
-    except ValueError:
-        back = 0
+        back = now - parse_since(given, now)
+    except ValueError as error:
+        raise click.BadParameter(f"{given!r}; {error}") from None
     if back <= 0:
-        raise click.BadParameter(f"{given!r}; accepted: 12h, 30d, 8w, or a date that has been, as 2026-01-31")
-    return int(back)
+        raise click.BadParameter(f"{given!r} is not in the past; accepted: {SINCE_FORMS}")
+    return back
 
 
 def _trace_url(_context: click.Context, _option: click.Parameter, given: str) -> str:
@@ -100,8 +98,6 @@ def report(
 
     columns = {"repository": repository, "service": service, "git_branch": branch, "variant": variant}
     wanted = Wanted(
-        database="",
-        table="",
         now=time.time_ns() // 1_000_000,
         span=since,
         equal=tuple((column, value) for column, value in columns.items() if value is not None),
@@ -119,18 +115,17 @@ def report(
 
 def _made(wanted: Wanted, given: dict[str, str | None]) -> Report:
     from pytest_test_observer._destinations.config import destinations_of  # noqa: PLC0415 - not for --help
-    from pytest_test_observer._report.asking import NoAnswerError, asking  # noqa: PLC0415
+    from pytest_test_observer._reading.reader import ReadingError, open_reader  # noqa: PLC0415
     from pytest_test_observer._report.make import make  # noqa: PLC0415
 
     server = destinations_of(settings_from(given)).clickhouse
     if server is None:
         raise UsageProblem(_NO_URL)
-    wanted = wanted._replace(database=server.database, table=server.table, source=server.label)
     try:
-        with asking(server, lambda line: click.echo(line, err=True)) as ask:
-            return make(ask, wanted)
-    except NoAnswerError as error:
-        click.echo(storable(f"No report from {server.label}: {error}."), err=True)
+        with open_reader(server, on_wait=lambda line: click.echo(line, err=True)) as reader:
+            return make(reader, wanted)
+    except ReadingError as error:
+        click.echo(storable(f"No report from {server.label}: {error}"), err=True)
         sys.exit(1)
 
 

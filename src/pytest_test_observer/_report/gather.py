@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_test_observer._report import queries
-from pytest_test_observer._report.changes import changes
 from pytest_test_observer._report.document import Document, Sheet, Strings
 
 if TYPE_CHECKING:
@@ -25,30 +24,30 @@ _IDENTITY = ("repository", "service", "nodeid")
 
 
 class Focus(NamedTuple):
-    """The one run that a report is about: its row among the runs, and the scope of it alone."""
+    """The one run that a report is about: (run id, service, variant), and its tests with what became of them."""
 
-    row: int
-    scope: Scope
+    run: tuple[str, str, str]
+    changes: dict[str, str]
 
 
-def gather(ask: Ask, scope: Scope, about: dict[str, Any], run: tuple[str, str, str] | None = None) -> Document:
+def gather(ask: Ask, scope: Scope, about: dict[str, Any], focus: Focus | None = None) -> Document:
     """Ask for all that a report shows.
 
-    ``scope`` says which rows count. With ``run`` (run id, service, variant) the report is about that one run, and the
-    others are those it is compared with.
+    ``scope`` says which rows count. With ``focus`` the report is about that one run, and the others are those that
+    it is compared with.
     """
     runs = ask(queries.runs(scope))
     keys = list(zip(runs["id"], runs["service"], runs["variant"], strict=True))
     alone = [scope.of_run(*times) for times in zip(keys, runs["started"], runs["finished"], strict=True)]
-    focus = Focus(keys.index(run), alone[keys.index(run)]) if run else None
+    row_of_focus = keys.index(focus.run) if focus else None
     strings = Strings()
-    known = _tests(ask, scope, focus, runs)
+    known = _tests(ask, scope, focus)
     rows = {test: row for row, test in enumerate(_identities(known))}
-    groups, failures = _failures(ask, focus.scope if focus else scope, rows, keys)
-    chosen = [focus.row] if focus else _newest(runs)
+    groups, failures = _failures(ask, scope if row_of_focus is None else alone[row_of_focus], rows, keys)
+    chosen = _newest(runs) if row_of_focus is None else [row_of_focus]
     timelines = [(row, _timeline(ask, alone[row], runs["started"][row], rows)) for row in chosen]
     return Document(
-        {**about, "run": focus.row if focus else None, "notes": [*about["notes"], *_notes(runs, groups)]},
+        {**about, "run": row_of_focus, "notes": [*about["notes"], *_notes(runs, groups)]},
         strings,
         _sheet(runs, strings, "status branch commit variant service repository"),
         _sheet(known, strings, "repository service last failing history change"),
@@ -74,17 +73,15 @@ def _without(columns: Columns, names: Iterable[str]) -> Columns:
     return {name: values for name, values in columns.items() if name not in names}
 
 
-def _tests(ask: Ask, scope: Scope, focus: Focus | None, runs: Columns) -> Columns:
+def _tests(ask: Ask, scope: Scope, focus: Focus | None) -> Columns:
     found = ask(queries.tests(scope))
-    change: dict[Test, str] = {}
     if focus:
-        change, ran = changes(ask, scope, runs, focus.row)
-        found = _kept(found, [row for row, test in enumerate(_identities(found)) if test in ran])
+        found = _kept(found, [row for row, nodeid in enumerate(found["nodeid"]) if nodeid in focus.changes])
     tests = _identities(found)
     failing = ask(queries.failing(scope))
     places = dict(zip(_identities(failing), failing["places"], strict=True))
     found["failing"] = [places.get(test, "") or ("now" if test in places else "") for test in tests]
-    found["change"] = [change.get(test, "") for test in tests]
+    found["change"] = [focus.changes[nodeid] if focus else "" for nodeid in found["nodeid"]]
     _add_both_ways(found, ask(queries.both_ways(scope)))
     return _without(found, ["both"])
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pytest_test_observer._reading.reader import ReadingError
 from pytest_test_observer._report import queries
-from pytest_test_observer._report.asking import NoAnswerError
-from pytest_test_observer._report.gather import gather
+from pytest_test_observer._report.changes import changes
+from pytest_test_observer._report.gather import Focus, gather
 from pytest_test_observer._report.page import render
 from pytest_test_observer._report.queries import Scope
 from pytest_test_observer._version import __version__
 
 if TYPE_CHECKING:
-    from pytest_test_observer._report.asking import Ask
+    from pytest_test_observer._reading.reader import Reader
     from pytest_test_observer._report.document import Document
 
 __all__ = ["Report", "Wanted", "make"]
@@ -25,13 +26,10 @@ class Wanted(NamedTuple):
     ``latest``, or empty. ``equal`` are columns and the values that rows must have.
     """
 
-    database: str
-    table: str
     now: int
     span: int
     equal: tuple[tuple[str, str], ...] = ()
     run: str = ""
-    source: str = ""
     trace_url: str = ""
 
 
@@ -43,26 +41,25 @@ class Report(NamedTuple):
     tests: int
 
 
-def make(ask: Ask, wanted: Wanted) -> Report:
-    """Return the report; raises ``NoAnswerError`` where there is nothing to report on, or too much to choose from."""
-    scope = Scope(wanted.database, wanted.table, wanted.now - wanted.span, wanted.now, wanted.equal)
-    run = None
+def make(reader: Reader, wanted: Wanted) -> Report:
+    """Return the report; raises ``ReadingError`` where there is nothing to report on, or too much to choose from."""
+    scope, focus = Scope(wanted.now - wanted.span, wanted.now, wanted.equal), None
     if wanted.run:
-        run, scope = _of_run(ask, wanted)
+        scope, focus = _of_run(reader, wanted)
     about = {
         "begin": scope.begin,
         "end": scope.end,
         "made": wanted.now,
         "version": __version__,
-        "source": wanted.source,
+        "source": reader.label,
         "trace_url": wanted.trace_url,
         "filters": [f"{column} {value}" for column, value in _spoken(wanted.equal)],
         "notes": [],
     }
-    document = gather(ask, scope, about, run)
+    document = gather(reader.columns, scope, about, focus)
     runs, tests = len(document.runs.columns["id"]), len(document.tests.columns["nodeid"])
     if not runs and not tests:
-        raise NoAnswerError("there are no results of that time: take a longer one (--since), or fewer filters")
+        raise ReadingError("there are no results of that time: take a longer one (--since), or fewer filters.")
     return Report(render(document, _title(document)), runs, tests)
 
 
@@ -70,30 +67,29 @@ def _spoken(equal: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
     return [(column.removeprefix("git_"), value) for column, value in equal]
 
 
-def _of_run(ask: Ask, wanted: Wanted) -> tuple[tuple[str, str, str], Scope]:
+def _of_run(reader: Reader, wanted: Wanted) -> tuple[Scope, Focus]:
     """Find the run, and those of its kind before it."""
-    begin = wanted.now - wanted.span if wanted.run == queries.LATEST else 0
-    found = ask(queries.named(Scope(wanted.database, wanted.table, begin, wanted.now, wanted.equal), wanted.run))
-    names = list(zip(found["id"], found["service"], found["variant"], strict=True))
-    if not names:
-        what = "no run" if wanted.run == queries.LATEST else f"no run whose id is or begins with {wanted.run!r}"
-        raise NoAnswerError(f"{what} was found: pytest-observer runs lists them")
-    same = [name for name in names if name[0] == names[0][0]]
-    exact = wanted.run in (queries.LATEST, names[0][0])
-    if (len(names) if not exact else len(same) if wanted.run != queries.LATEST else 1) > 1:
-        choices = ", ".join(" / ".join(filter(None, name)) for name in (same if exact else names))
-        raise NoAnswerError(f"several runs are called so: {choices}. Give more of the id, or --service or --variant")
-    row = {name: values[0] for name, values in found.items()}
-    equal = tuple(
-        (column, row[name])
-        for column, name in (
-            ("repository", "repository"),
-            ("service", "service"),
-            ("git_branch", "branch"),
-            ("variant", "variant"),
+    latest = wanted.run == queries.LATEST
+    begin = wanted.now - wanted.span if latest else 0
+    found = reader.query(queries.named(Scope(begin, wanted.now, wanted.equal), wanted.run))
+    if not found:
+        what = "no run" if latest else f"no run whose id is or begins with {wanted.run!r}"
+        raise ReadingError(f"{what} was found: pytest-observer runs lists them.")
+    run = found[0]
+    exact = [row for row in found if row["run_id"] == wanted.run]
+    candidates = found[:1] if latest else exact or found
+    if len(candidates) > 1:
+        names = (" / ".join(filter(None, _name(row))) for row in candidates)
+        raise ReadingError(
+            f"several runs are called so: {', '.join(names)}. Give more of the id, --service or --variant"
         )
-    )
-    return names[0], Scope(wanted.database, wanted.table, row["ended"] - wanted.span, row["ended"], equal)
+    equal = tuple((column, run[column]) for column in ("repository", "service", "git_branch", "variant"))
+    scope = Scope(run["finished_at"] - wanted.span, run["finished_at"], equal)
+    return scope, Focus(_name(run), changes(reader, run))
+
+
+def _name(run: dict[str, Any]) -> tuple[str, str, str]:
+    return run["run_id"], run["service"], run["variant"]
 
 
 def _title(document: Document) -> str:

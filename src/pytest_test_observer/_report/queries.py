@@ -4,12 +4,11 @@ A test is counted once a run, by its last attempt. Which attempt is the last is 
 every name of every run would have to be held in memory, but by what there is no later attempt of: few have one.
 """
 
-# ruff: noqa: S608 - values are quoted by literals(), names are checked where settings are read
+# ruff: noqa: S608 - values are quoted by literals(), the reader puts in the tables
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from pytest_test_observer._columns import RESULTS, RUNS
 from pytest_test_observer._destinations._stored import literals
 
 __all__ = ["FAILURES_KEPT", "GROUPS_KEPT", "LATEST", "RUNS_KEPT", "TIMELINE_KEPT", "Scope"]
@@ -49,8 +48,6 @@ class Scope(NamedTuple):
     ``runs`` are (run id, service, variant); None is all of them.
     """
 
-    database: str
-    table: str
     begin: int
     end: int
     equal: tuple[tuple[str, str], ...] = ()
@@ -66,17 +63,7 @@ class Scope(NamedTuple):
 
     def of_run(self, run: tuple[str, str, str], started: int, finished: int) -> Scope:
         """Return the scope of one run, which began and ended at these milliseconds: the narrower, the faster."""
-        return Scope(self.database, self.table, started - _SLACK, finished + _SLACK, runs=(run,))
-
-    @property
-    def results(self) -> str:
-        """The table of results, quoted."""
-        return f"`{self.database}`.`{RESULTS.name(self.table)}`"
-
-    @property
-    def all_runs(self) -> str:
-        """The table of runs, quoted."""
-        return f"`{self.database}`.`{RUNS.name(self.table)}`"
+        return Scope(started - _SLACK, finished + _SLACK, runs=(run,))
 
 
 def _between(begin: int, end: int) -> str:
@@ -92,10 +79,9 @@ def named(scope: Scope, run: str) -> str:
     is_it = "1" if run == LATEST else f"startsWith(run_id, {literals([run])})"
     exact = f"run_id = {literals([run])} DESC, " if run != LATEST else ""
     return f"""
-SELECT run_id AS id, service, variant, repository, git_branch AS branch, started_at AS started,
-  toUnixTimestamp64Milli(timestamp) AS ended
-FROM {scope.all_runs} WHERE {scope.where} AND {is_it}
-ORDER BY {exact}started DESC, variant, service LIMIT 10"""
+SELECT run_id, service, variant, repository, git_branch, started_at, finished_at, toUInt8(partial) AS partial
+FROM $runs WHERE {scope.where} AND {is_it}
+ORDER BY {exact}started_at DESC, variant, service LIMIT 10"""
 
 
 def runs(scope: Scope) -> str:
@@ -106,14 +92,14 @@ SELECT run_id AS id, started_at AS started, finished_at AS finished, duration, s
   toUInt8(partial) AS partial, git_branch AS branch, git_commit AS commit, variant, service, repository,
   if(ci_run_id = '', '', concat(ci_provider, ' ', ci_run_id)) AS ci, ci_url, trace_id AS trace, workers, collected,
   count() OVER () AS of
-FROM {scope.all_runs} WHERE {scope.where}
+FROM $runs WHERE {scope.where}
 ORDER BY started DESC, id, variant LIMIT {RUNS_KEPT}"""
 
 
 def _is_last(scope: Scope) -> str:
     key = f"cityHash64({_RUN}, repository, nodeid, toUInt32({{attempt}}))"
     return f"""{key.format(attempt="attempt")} NOT IN (
-      SELECT {key.format(attempt="attempt - 1")} FROM {scope.results} WHERE {scope.where} AND attempt > 1)"""
+      SELECT {key.format(attempt="attempt - 1")} FROM $results WHERE {scope.where} AND attempt > 1)"""
 
 
 def tests(scope: Scope) -> str:
@@ -131,14 +117,14 @@ SELECT {_IDENTITY}, any(at_line) AS line, countIf(is_last) AS runs,
 FROM (
   SELECT {_IDENTITY}, line AS at_line, status, outcome, flaky AS repeated, finished_at, {_SECONDS} AS seconds,
     {_MOMENT} AS moment, {_is_last(scope)} AS is_last
-  FROM {scope.results} WHERE {scope.where}
+  FROM $results WHERE {scope.where}
 ) GROUP BY {_IDENTITY} ORDER BY nodeid, service, repository"""
 
 
 def _verdicts_of_bad(scope: Scope) -> str:
     return f"""
-  SELECT {_IDENTITY}, git_branch, git_commit, variant, status, finished_at FROM {scope.results}
-  WHERE {scope.where} AND nodeid IN (SELECT nodeid FROM {scope.results} WHERE {scope.where} AND {_BAD})
+  SELECT {_IDENTITY}, git_branch, git_commit, variant, status, finished_at FROM $results
+  WHERE {scope.where} AND nodeid IN (SELECT nodeid FROM $results WHERE {scope.where} AND {_BAD})
     AND {_is_last(scope)}"""
 
 
@@ -172,7 +158,7 @@ def groups(scope: Scope) -> str:
     return f"""
 SELECT error_type AS type, {_TEXT} AS text, count() AS attempts, uniqExact({_IDENTITY}) AS tests,
   uniqExact({_RUN}) AS runs, min(finished_at) AS first, max(finished_at) AS last, count() OVER () AS of
-FROM {scope.results} WHERE {scope.where} AND {_BAD}
+FROM $results WHERE {scope.where} AND {_BAD}
 GROUP BY type, text ORDER BY tests DESC, attempts DESC, type, text LIMIT {GROUPS_KEPT}"""
 
 
@@ -183,9 +169,9 @@ def failures(scope: Scope) -> str:
 SELECT {_IDENTITY}, run_id, variant, error_type AS type, {_TEXT} AS text, finished_at AS at, attempt, outcome,
   when_phase AS phase, worker_id AS worker, {_cut("error_message", _MESSAGE_CHARACTERS)} AS message,
   {_cut("error_stacktrace", _STACK_CHARACTERS, end=True)} AS stack, trace_id AS trace, ci_url
-FROM {scope.results} WHERE {scope.where} AND {_BAD} AND ({keys}) IN (
+FROM $results WHERE {scope.where} AND {_BAD} AND ({keys}) IN (
   SELECT {keys} FROM (
-    SELECT {keys}, error_type, {_TEXT} AS text, finished_at FROM {scope.results} WHERE {scope.where} AND {_BAD}
+    SELECT {keys}, error_type, {_TEXT} AS text, finished_at FROM $results WHERE {scope.where} AND {_BAD}
     ORDER BY finished_at DESC, attempt DESC, nodeid LIMIT 1 BY {_IDENTITY}, error_type, text LIMIT {FAILURES_KEPT}
   )
 ) ORDER BY at DESC, nodeid, attempt DESC LIMIT {FAILURES_KEPT}"""
@@ -205,12 +191,4 @@ SELECT {_IDENTITY}, worker_id AS worker, toInt64(started_at) - {start} AS start,
   round(greatest(toFloat64(finished_at) - toFloat64(started_at), 1000 * {_SECONDS}), 1) AS length,
   round(1000 * setup_duration, 1) AS setup, round(1000 * call_duration, 1) AS call,
   round(1000 * teardown_duration, 1) AS teardown, outcome, attempt, trace_id AS trace
-FROM {scope.results} WHERE {scope.where} ORDER BY start, worker, nodeid LIMIT {TIMELINE_KEPT}"""
-
-
-def verdicts(scope: Scope) -> str:
-    """Return each test of one run with its verdict and the seconds of its last attempt."""
-    latest = "(attempt, finished_at)"
-    return f"""
-SELECT {_IDENTITY}, argMax(status, {latest}) AS verdict, argMax({_SECONDS}, {latest}) AS seconds
-FROM {scope.results} WHERE {scope.where} GROUP BY {_IDENTITY}"""
+FROM $results WHERE {scope.where} ORDER BY start, worker, nodeid LIMIT {TIMELINE_KEPT}"""
