@@ -31,7 +31,7 @@ function testDetails(test) {
       ["Flaky last", tests.flaky[test] ? moment(tests.flaky_last[test]) : ""],
     ]),
     slots.length ? make("div", { class: "links" }, slots.map((timeline) =>
-      button(`In the timeline of ${runName(timeline.run)}`, () => showInTimeline(timeline, test)))) : null,
+      button(`In the timeline of ${[runName(timeline.run), runs.variant[timeline.run]].filter(Boolean).join(" · ")}`, () => showInTimeline(timeline, test)))) : null,
     own.length ? own.slice(0, 3).map(failureLine) : null,
   ].flat();
 }

@@ -48,7 +48,7 @@ function drawTimeline(timeline) {
   const buttons = make("div", { class: "links" },
     button("Zoom in", () => zoom(0.5)), button("Zoom out", () => zoom(2)), button("Whole run", () => view(0, whole)),
     button("Longest test", () => { pick(longest); frame(longest); }));
-  const legend = make("div", { class: "facts" }, STATUSES.map((status) => sign(status, status === "flaky" ? "repeated" : status)));
+  const legend = make("div", { class: "facts legend-line" }, STATUSES.map((status) => sign(status, status === "flaky" ? "repeated" : status)));
   byId("timeline-card").replaceChildren(make("p", {}, text, testLink(timeline.test[longest])), box, buttons, legend, picked, make("p", { class: "keys" },
     "Click a test, or drag over a stretch to zoom in. Keys: ", ...["←", "→", "↑", "↓", "+", "−", "0"].flatMap((key) => [make("kbd", {}, key), " "]), "and ", make("kbd", {}, "Enter"), " for the test's row."));
   let [from, to] = [0, whole];

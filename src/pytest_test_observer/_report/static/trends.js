@@ -5,7 +5,7 @@ const WIDTHS = [HOUR, 6 * HOUR, 24 * HOUR, 7 * 24 * HOUR, 28 * 24 * HOUR];
 // Seconds between marks of an axis.
 const STEPS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 36_000];
 const WHOLE = [0, 1, 2, 3, 4, 5].flatMap((power) => [1, 2, 5].map((one) => one * 10 ** power));
-const MOST_BARS = 70;
+const MOST_BARS = 100;
 const MOST_LINES = 5;
 
 // One bar for each run, or for each interval of time where there are many runs.
@@ -69,7 +69,7 @@ function drawDurations(places) {
     quantile(whole(place).filter((run) => runs.variant[run] === variant).map((run) => runs.duration[run]), 0.5)));
   chart(byId("duration-trend"), {
     title: "Duration of whole runs", labels: places.map((place) => place.label), format: mark, steps: STEPS,
-    hint: "Median of each place, a line for each variant; partial runs do not count",
+    hint: "Medians, a line for each variant; partial runs do not count",
     say: (index) => `${places[index].name}: ` + (variants.map((variant, line) => [variant, medians[line][index]])
       .filter(([, value]) => value !== null).map(([variant, value]) => `${variant || "all"} ${seconds(value)}`).join(", ") || "no whole run"),
     series: variants.map((variant, line) => ({
