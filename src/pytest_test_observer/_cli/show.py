@@ -66,8 +66,9 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> None:
     shown = [n for n, column in enumerate(columns) if console.width >= 110 or not column.wide]
     result = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for column in (columns[n] for n in shown):
-        side = "right" if column.right else "left"
-        result.add_column(column.name, justify=side, no_wrap=not column.shrinks, overflow="fold")
+        result.add_column(
+            column.name, justify="right" if column.right else "left", no_wrap=not column.shrinks, overflow="fold"
+        )
     for row in rows:
         result.add_row(*(_cell(row[n]) for n in shown))
     console.print(result)
