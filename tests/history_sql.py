@@ -6,8 +6,8 @@ HELPERS = {
         (
             "run UInt32, pipeline UInt32, run_id String, branch String, commit String, variant String, partial Bool, "
             "started_at UInt64, provider String, ci_run_id String, ci_attempt UInt16, ci_url String, workers UInt16, "
-            "collected UInt32, passed UInt32, failed UInt32, broken UInt32, skipped UInt32, flaky UInt32, reruns UInt32, "
-            "service String, repository String, status String, exit_status Int16"
+            "collected UInt32, passed UInt32, failed UInt32, broken UInt32, skipped UInt32, flaky UInt32, "
+            "reruns UInt32, service String, repository String, status String, exit_status Int16"
         ),
         "run",
     ),
