@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-_SERVER = tuple(row for row in SETTINGS if row.name in {"ch_url", "ch_user", "ch_password", "ch_db", "ch_table"})
+_OF_SERVER = {"ch_url", "ch_user", "ch_password", "ch_db", "ch_table"}
+SERVER_SETTINGS = tuple(row for row in SETTINGS if row.name in _OF_SERVER)
 _NO_URL = "nothing to read from: give --ch-url, or set PYTEST_OBSERVER_CH_URL."
 EXIT_CODES = "\n\b\nExit codes: 0 answered, also when there is nothing; 1 not answered; 2 wrong usage.\n"
 
@@ -67,7 +68,7 @@ def reading_options(since: str = "", limit: int = 0) -> Callable[[_Command], _Co
     as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
     def decorate(command: _Command) -> _Command:
-        command = setting_options(_SERVER)(as_json(command))
+        command = setting_options(SERVER_SETTINGS)(as_json(command))
         for option in reversed(options):
             command = option(command)
         return command

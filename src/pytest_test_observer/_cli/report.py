@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import sys
-import time
 from typing import TYPE_CHECKING
 
 import click
 
-from pytest_test_observer._cli.options import UsageProblem, setting_options, settings_from
-from pytest_test_observer._settings import SETTINGS
+from pytest_test_observer._cli.options import setting_options
+from pytest_test_observer._cli.reading import SERVER_SETTINGS, Unanswered, now_ms, opened_reader
 from pytest_test_observer._text import storable
 
 if TYPE_CHECKING:
     from pytest_test_observer._report.make import Report, Wanted
 
-_SERVER = tuple(row for row in SETTINGS if row.name in {"ch_url", "ch_user", "ch_password", "ch_db", "ch_table"})
-_NO_URL = "nowhere to read from: give --ch-url, or set PYTEST_OBSERVER_CH_URL."
 _STDOUT = "-"
 
 _EXAMPLES = """
@@ -30,7 +26,7 @@ Examples:
   pytest-observer report --trace-url 'https://tempo.example/trace/{trace_id}'
 
 \b
-Exit codes: 0 written, 1 nothing to report or no answer, 2 wrong usage.
+Exit codes: 0 written, 1 nothing to report, or no answer, 2 wrong usage.
 """
 
 
@@ -38,7 +34,7 @@ def _since(_context: click.Context, _option: click.Parameter, given: str) -> int
     """Return how many milliseconds are looked back."""
     from pytest_test_observer._reading.filters import SINCE_FORMS, parse_since  # noqa: PLC0415 - not for --help
 
-    now = time.time_ns() // 1_000_000
+    now = now_ms()
     try:
         back = now - parse_since(given, now)
     except ValueError as error:
@@ -76,7 +72,7 @@ def _trace_url(_context: click.Context, _option: click.Parameter, given: str) ->
     metavar="URL",
     help="Makes links to traces: an address with {trace_id} in it.",
 )
-@setting_options(_SERVER)
+@setting_options(SERVER_SETTINGS)
 def report(
     output: str,
     *,
@@ -98,7 +94,7 @@ def report(
 
     columns = {"repository": repository, "service": service, "git_branch": branch, "variant": variant}
     wanted = Wanted(
-        now=time.time_ns() // 1_000_000,
+        now=now_ms(),
         span=since,
         equal=tuple((column, value) for column, value in columns.items() if value is not None),
         run=run,
@@ -114,19 +110,10 @@ def report(
 
 
 def _made(wanted: Wanted, given: dict[str, str | None]) -> Report:
-    from pytest_test_observer._destinations.config import destinations_of  # noqa: PLC0415 - not for --help
-    from pytest_test_observer._reading.reader import ReadingError, open_reader  # noqa: PLC0415
-    from pytest_test_observer._report.make import make  # noqa: PLC0415
+    from pytest_test_observer._report.make import make  # noqa: PLC0415 - not for --help
 
-    server = destinations_of(settings_from(given)).clickhouse
-    if server is None:
-        raise UsageProblem(_NO_URL)
-    try:
-        with open_reader(server, on_wait=lambda line: click.echo(line, err=True)) as reader:
-            return make(reader, wanted)
-    except ReadingError as error:
-        click.echo(storable(f"No report from {server.label}: {error}"), err=True)
-        sys.exit(1)
+    with opened_reader(given) as reader:
+        return make(reader, wanted)
 
 
 def _write(path: str, page: str) -> None:
@@ -137,8 +124,7 @@ def _write(path: str, page: str) -> None:
             file.write(page)
         os.replace(beside, path)
     except OSError as error:
-        click.echo(f"The report cannot be written to {path}: {error.strerror}.", err=True)
-        sys.exit(1)
+        raise Unanswered(f"the report cannot be written to {path}: {error.strerror}.") from None
     finally:
         if os.path.exists(beside):
             os.unlink(beside)

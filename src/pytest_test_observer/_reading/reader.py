@@ -88,7 +88,6 @@ class Reader:
             raise _explained(error, self.settings) from error
         return _rows(answer)
 
-
     def columns(self, sql: str) -> dict[str, list[Any]]:
         """Return the columns of a SELECT, name by name, empty ones too; for many rows. Otherwise as ``query``."""
         text = _TABLE.sub(lambda found: self._tables[found[1]], sql)
