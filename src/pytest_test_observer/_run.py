@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 class ObservedRun:
     """Ids, context, recorder, journal and delivery of one session.
 
-    ``per_worker`` is true under ``--dist each``, ``verbose`` where pytest is to say more. Raises JournalError when no journal can be made.
+    ``per_worker`` is true under ``--dist each``, ``verbose`` with -v. Raises JournalError when no journal can
+    be made.
     """
 
     def __init__(
