@@ -11,7 +11,7 @@ WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format types bench faults e2e collector docs site requirements clean
+.PHONY: help demo test check lint format types bench faults e2e collector docs site charts requirements clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -64,6 +64,16 @@ docs: $(INSTALLED) ## make the pages anew that derive from the code, then the si
 site: $(INSTALLED) ## build the site of the documentation in .site, and check its links
 	$(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going --nitpicky -c docs . .site
 	@echo "the site: .site/docs/index.html"
+
+# What the report draws with, as the registry of npm has it: pinned by version, and by content in SHA256SUMS.
+CHARTS := src/pytest_test_observer/_report/static/vendor
+UPLOT := 1.6.32
+charts: ## get the charting library of the report anew, the version and content that are pinned
+	@into=$$(mktemp -d) && npm pack --silent --pack-destination $$into uplot@$(UPLOT) >/dev/null \
+	  && tar -xzf $$into/uplot-$(UPLOT).tgz -C $$into \
+	  && cp $$into/package/dist/uPlot.iife.min.js $$into/package/dist/uPlot.min.css $(CHARTS)/ \
+	  && cp $$into/package/LICENSE $(CHARTS)/uPlot.LICENSE && rm -r $$into
+	@cd $(CHARTS) && sha256sum --check SHA256SUMS
 
 requirements: $(VENV)/bin/python ## pin the newest development requirements in requirements-dev.txt
 	$(BIN)/python -m pip install --quiet uv

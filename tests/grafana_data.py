@@ -68,6 +68,7 @@ EVERYTHING = {
     "table": "pytest_results",
     "search": "",
     "nodeid": HOSTILE,
+    "run": "run-3",
     **dict.fromkeys(("repository", "service", "branch", "provider", "variant", "feature", "story", "marker"), ALL),
 }
 

@@ -62,6 +62,24 @@ def test_a_link_to_a_test_finds_its_fields_beside_it() -> None:
             )
 
 
+def test_a_link_to_a_run_carries_any_id() -> None:
+    fields = {"table": "pytest_results", "run": HOSTILE}
+    urls = [url for _, panel in PANELS for url in _links(panel, "run_id")]
+    assert len(urls) > 3
+    for url in urls:
+        address = urlsplit(_filled_in(url.replace("${__value.raw:percentencode}", percent_encoded(HOSTILE)), fields))
+        assert address.path == f"/d/{BOARDS['run']['uid']}/run"
+        asked = {name: values[0] for name, values in parse_qs(address.query).items()}
+        assert asked == {"from": "1", "to": "2", **{f"var-{name}": value for name, value in fields.items()}}
+
+
+def test_each_dashboard_leads_to_all_others() -> None:
+    for name, board in BOARDS.items():
+        led_to = {link["url"].rpartition("/")[2] for link in board["links"]}
+        assert led_to == set(BOARDS) - {name}
+        assert all(link["keepTime"] and link["includeVars"] for link in board["links"])
+
+
 def test_a_link_to_a_trace_opens_it_in_tempo() -> None:
     urls = [url for _, panel in PANELS for url in _links(panel, "trace_id")]
     assert urls
@@ -100,6 +118,12 @@ def test_panels_do_not_overlap_and_fit_the_width() -> None:
             taken |= cells
 
 
+def test_a_panel_with_nothing_to_show_says_why() -> None:
+    said = {panel["fieldConfig"]["defaults"].get("noValue", "") for _, panel in PANELS}
+    assert all(text.endswith(".") for text in said)
+    assert "Nothing failed in this run." in said
+
+
 def test_panels_ask_in_the_way_they_draw() -> None:
     for _, panel in PANELS:
         (target,) = panel["targets"]
@@ -117,12 +141,14 @@ def test_variables_that_queries_use_are_there() -> None:
             if query.board == name:
                 expanded(query.sql, dict.fromkeys(offered, "x"), WEEK)
         assert {"table", "feature", "story", "branch", "service", "provider", "variant"} <= offered
-    assert "marker" in {variable["name"] for variable in BOARDS["overview"]["templating"]["list"]}
-    assert "nodeid" in {variable["name"] for variable in BOARDS["test"]["templating"]["list"]}
+    for name, own in (("overview", "marker"), ("test", "nodeid"), ("run", "run"), ("flaky", "marker")):
+        assert own in {variable["name"] for variable in BOARDS[name]["templating"]["list"]}
 
 
 def test_the_page_about_dashboards_names_every_panel() -> None:
     page = (ROOT / "docs" / "dashboards.md").read_text(encoding="utf-8")
-    for board, text in zip(("overview", "test"), page.split("\n| test |"), strict=True):
+    tables = dict(re.findall(r"^\| (\w+) \| answers \|\n(.*?)\n\n", page, re.MULTILINE | re.DOTALL))
+    assert set(tables) == set(BOARDS)
+    for board, text in tables.items():
         missing = [panel["title"] for panel in BOARDS[board]["panels"] if panel["title"] not in text]
         assert not missing, board

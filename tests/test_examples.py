@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -47,6 +48,18 @@ def test_the_readme_quotes_the_report_as_it_is(demo: Demo) -> None:
     quoted = next(block for block in re.findall(r"```text\n(.*?)```", README, re.DOTALL) if "Slowest" in block)
     printed = demo.output[demo.output.index("$ python examples/report.py") :]
     assert _shape(printed) == _shape(quoted)
+
+
+def test_one_command_after_the_demo_names_the_flaky_tests(demo: Demo) -> None:
+    script = Path(sys.executable).with_name("pytest-observer")
+    command = [script, "flaky", f"--ch-url=chdb://{demo.database}", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    named = {(row["service"], row["nodeid"]) for row in json.loads(done.stdout)}
+    assert named == {
+        ("shop-allure", "test_account.py::test_forgotten_password"),
+        ("shop-basic", "test_checkout.py::test_pay"),
+        ("shop-xdist", "test_images.py::test_download"),
+    }
 
 
 def test_the_demo_leaves_nothing_unsent(demo: Demo) -> None:

@@ -109,6 +109,9 @@ def test_the_wheel_has_all_modules_types_licence_and_entry_points(built: Path) -
     modules = {path.relative_to(source).as_posix() for path in (source / "pytest_test_observer").rglob("*.py")}
     assert {name for name in names if name.endswith(".py")} == modules
     assert "pytest_test_observer/py.typed" in names
+    page = {path.relative_to(source).as_posix() for path in source.rglob("_report/static/**/*") if path.is_file()}
+    assert len(page) > 10
+    assert page <= names
     assert "MIT" in text["LICENSE"]
     assert "[pytest11]\ntest_observer = pytest_test_observer.plugin" in text["entry_points.txt"]
     assert "[console_scripts]\npytest-observer = pytest_test_observer._cli:main" in text["entry_points.txt"]

@@ -107,8 +107,9 @@ def _program(program: str, arguments: list[str]) -> list[str]:
         "pytest-observer": ["-m", "pytest_test_observer.replay"],
         "python": [],
     }
+    if program == "pytest-observer" and arguments[0] != "replay":
+        return [str(Path(sys.executable).with_name(program)), *arguments]
     if program == "pytest-observer":
-        assert arguments[0] == "replay"
         arguments = arguments[1:]
     return [sys.executable, *modules[program], *arguments]
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from grafana.source import one_test, overview
+from grafana.source import flaky, one_run, one_test, overview
 
 if TYPE_CHECKING:
     from typing import Any
@@ -15,7 +15,12 @@ __all__ = ["DIRECTORY", "documents"]
 
 DIRECTORY = Path(__file__).resolve().parents[1] / "dashboards"
 
-_BOARDS: dict[str, dict[str, Any]] = {"overview": overview.BOARD, "test": one_test.BOARD}
+_BOARDS: dict[str, dict[str, Any]] = {
+    "overview": overview.BOARD,
+    "run": one_run.BOARD,
+    "test": one_test.BOARD,
+    "flaky": flaky.BOARD,
+}
 
 
 def documents() -> dict[Path, str]:

@@ -140,5 +140,4 @@ BOARD = board(
     "The history of one test. Counts are runs by the last attempt in each.",
     variables=[TABLES, *CONTEXTS, *FEATURES, SEARCH, NODEIDS],
     panels=[*_NUMBERS, *_CHARTS, *_TABLES],
-    beside=("Overview", "/d/observer-overview/overview"),
 )

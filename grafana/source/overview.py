@@ -187,5 +187,4 @@ BOARD = board(
     "How a suite does. A test is counted once a run, by its last attempt.",
     variables=[TABLES, *CONTEXTS, *FEATURES, *MARKERS],
     panels=[*_NUMBERS, *_CHARTS, *_TABLES],
-    beside=("One test", "/d/observer-test/test"),
 )

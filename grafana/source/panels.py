@@ -1,4 +1,4 @@
-"""Panels as Grafana's JSON has them: stat, table, chart over time, bars, donut."""
+"""Panels as Grafana's JSON has them: stat, table, chart over time, bars, donut, lanes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 from typing import Any
 from urllib.parse import quote
 
-__all__ = ["CLICKHOUSE", "CLICKHOUSE_PLUGIN", "TEMPO", "bars", "board", "chart", "donut", "stat", "table"]
+__all__ = ["CLICKHOUSE", "CLICKHOUSE_PLUGIN", "TEMPO", "bars", "board", "chart", "donut", "lanes", "stat", "table"]
 
 # As provisioning/datasources/observer.yaml names them.
 CLICKHOUSE = {"type": "grafana-clickhouse-datasource", "uid": "observer-clickhouse"}
@@ -16,6 +16,8 @@ TEMPO = {"type": "tempo", "uid": "observer-tempo"}
 CLICKHOUSE_PLUGIN = "4.20.0"
 
 _TIMESERIES, _TABLE = 0, 1
+# What a panel says that has nothing to show.
+_NOTHING = "Nothing in this time with what is chosen above."
 _COLUMNS = 24
 COLORS = {"passed": "green", "failed": "red", "broken": "orange", "skipped": "blue", "flaky": "purple"}
 _OUTCOME_COLORS = {**COLORS, "error": "orange", "crashed": "dark-red", "rerun": "yellow", "xfailed": "light-blue"}
@@ -45,6 +47,7 @@ def _panel(
     options: Json,
     defaults: Json,
     overrides: list[Json],
+    none: str = _NOTHING,
 ) -> Json:
     return {
         "type": kind,
@@ -52,7 +55,7 @@ def _panel(
         "description": description,
         "datasource": CLICKHOUSE,
         "gridPos": {"w": size[0], "h": size[1]},
-        "fieldConfig": {"defaults": defaults, "overrides": overrides},
+        "fieldConfig": {"defaults": {**defaults, "noValue": none}, "overrides": overrides},
         "targets": [query],
         "options": options,
     }
@@ -169,6 +172,29 @@ def bars(title: str, description: str, sql: str, *, x: str, width: int = 12) -> 
     )
 
 
+def lanes(title: str, description: str, sql: str, *, by: str, width: int = 24, height: int = 9) -> Json:
+    """States over time, a lane for each value of the column ``by``; a time column comes first, nothing is no state."""
+    panel = _panel(
+        "state-timeline",
+        title,
+        description,
+        size=(width, height),
+        query=_query(sql),
+        options={"mergeValues": False, "showValue": "never", "rowHeight": 0.85, "tooltip": {"mode": "single"}},
+        defaults={"custom": {"lineWidth": 0, "fillOpacity": 85, "spanNulls": False}, "mappings": _outcome_mappings()},
+        overrides=[],
+    )
+    split = {"id": "partitionByValues", "options": {"fields": [by], "keepFields": False}}
+    return {**panel, "transformations": [split]}
+
+
+def _run_link() -> Json:
+    """Lead to the dashboard of a run."""
+    values = {"table": "${table:percentencode}", "run": "${__value.raw:percentencode}"}
+    url = "/d/observer-run/run?${__url_time_range}&" + "&".join(f"var-{name}={value}" for name, value in values.items())
+    return {"title": "This run", "url": url}
+
+
 def _test_link() -> Json:
     """Lead to the test dashboard: a node id may hold any character, so each value is percent-encoded."""
     fields = {name: f"${{__data.fields.{name}:percentencode}}" for name in ("repository", "service", "nodeid")}
@@ -188,13 +214,19 @@ def _trace_link() -> Json:
     return {"title": "Trace in Tempo", "url": url, "targetBlank": True}
 
 
-def _outcome_cell() -> Json:
+def _outcome_mappings() -> list[Json]:
     mapped = {name: {"color": color, "index": index} for index, (name, color) in enumerate(_OUTCOME_COLORS.items())}
-    return {"custom.cellOptions": {"type": "color-text"}, "mappings": [{"type": "value", "options": mapped}]}
+    return [{"type": "value", "options": mapped}]
+
+
+def _outcome_cell() -> Json:
+    return {"custom.cellOptions": {"type": "color-text"}, "mappings": _outcome_mappings()}
 
 
 _CELLS: dict[str, Json] = {
     "nodeid": {"custom.width": 420, "links": [_test_link()]},
+    "longest": {"custom.width": 420},
+    "run_id": {"links": [_run_link()]},
     "trace_id": {"links": [_trace_link()]},
     # whole and as it is: the SQL lets nothing but http(s) through, Grafana takes javascript: out as well
     "ci_url": {"links": [{"title": "Open in CI", "url": "${__value.raw:raw}", "targetBlank": True}]},
@@ -205,11 +237,14 @@ _CELLS: dict[str, Json] = {
     "payload": {"custom.inspect": True},
     "pass_rate": {"unit": "percent", "decimals": 1},
     "percent": {"unit": "percent", "decimals": 1},
-    **{name: {"unit": "s"} for name in ("duration", "median", "p95", "setup", "call", "teardown")},
+    **{
+        name: {"unit": "s"}
+        for name in ("duration", "median", "p95", "setup", "call", "teardown", "seconds", "before", "busy", "begins")
+    },
 }
 
 
-def table(title: str, description: str, sql: str, *, width: int = 24, height: int = 9) -> Json:
+def table(title: str, description: str, sql: str, *, width: int = 24, height: int = 9, none: str = _NOTHING) -> Json:
     """Rows; node ids lead to the test dashboard, trace ids to Tempo, addresses to the CI system."""
     shown = {name: properties for name, properties in _CELLS.items() if re.search(rf"\b{name}\b", sql)}
     options = {"showHeader": True, "cellHeight": "sm"}
@@ -223,6 +258,7 @@ def table(title: str, description: str, sql: str, *, width: int = 24, height: in
         options=options,
         defaults=defaults,
         overrides=[_override(name, properties) for name, properties in shown.items()],
+        none=none,
     )
 
 
@@ -240,10 +276,13 @@ def _placed(panels: list[Json]) -> list[Json]:
     return placed
 
 
-def board(
-    name: str, title: str, description: str, *, variables: list[Json], panels: list[Json], beside: tuple[str, str]
-) -> Json:
-    """Return the dashboard ``observer-<name>``; ``beside`` is title and address of the other one."""
+# Titles of the dashboards' links to each other.
+_BOARDS = {"overview": "Overview", "run": "One run", "test": "One test", "flaky": "Flaky tests"}
+
+
+def board(name: str, title: str, description: str, *, variables: list[Json], panels: list[Json]) -> Json:
+    """Return the dashboard ``observer-<name>``, with links to the others."""
+    others = [(words, f"/d/observer-{other}/{other}") for other, words in _BOARDS.items() if other != name]
     return {
         "uid": f"observer-{name}",
         "title": title,
@@ -255,7 +294,9 @@ def board(
         "timezone": "browser",
         "time": {"from": "now-7d", "to": "now"},
         "refresh": "",
-        "links": [{"type": "link", "title": beside[0], "url": beside[1], "keepTime": True, "includeVars": True}],
+        "links": [
+            {"type": "link", "title": words, "url": url, "keepTime": True, "includeVars": True} for words, url in others
+        ],
         "annotations": {"list": []},
         "templating": {"list": variables},
         "panels": _placed(panels),

@@ -6,9 +6,9 @@ from __future__ import annotations
 from typing import Any
 
 from grafana.source.panels import CLICKHOUSE
-from grafana.source.sql import CONTEXT, FEATURE, RESULTS, STORY, TIME, all_of, unless_all, value
+from grafana.source.sql import CONTEXT, FEATURE, OF_RUNS, RESULTS, RUNS, STORY, TIME, all_of, unless_all, value
 
-__all__ = ["CONTEXTS", "FEATURES", "MARKERS", "NODEIDS", "SEARCH", "TABLES"]
+__all__ = ["CONTEXTS", "FEATURES", "MARKERS", "NODEIDS", "RUN_IDS", "SEARCH", "TABLES"]
 
 _ON_LOAD, _ON_TIME_RANGE = 1, 2
 # Of this many values one can be picked in a list; the field beside node ids narrows them.
@@ -99,5 +99,15 @@ NODEIDS = _variable(
     + f"\nGROUP BY nodeid ORDER BY max(timestamp) DESC, nodeid LIMIT {_LISTED}",
     every=False,
     # not with the time range: a test that did not run in it must stay selected
+    refresh=_ON_LOAD,
+)
+RUN_IDS = _variable(
+    "run",
+    "Run",
+    f"A run of pytest by its id, the newest first; at most {_LISTED}. The table of runs below leads to them too.",
+    f"SELECT run_id FROM {RUNS}\nWHERE {OF_RUNS}\n"
+    f"GROUP BY run_id ORDER BY max(started_at) DESC, run_id LIMIT {_LISTED}",
+    every=False,
+    # not with the time range: a run that is looked at must stay selected
     refresh=_ON_LOAD,
 )

@@ -45,7 +45,8 @@ def observe_session(config: pytest.Config, settings: Settings) -> None:
         return  # OTEL_SDK_DISABLED switches the only one off
     dist = getattr(config.option, "dist", "no")
     try:
-        run = ObservedRun(settings, destinations, config.rootpath, per_worker=dist == "each")
+        verbose = config.option.verbose > 0
+        run = ObservedRun(settings, destinations, config.rootpath, per_worker=dist == "each", verbose=verbose)
     except JournalError as error:
         announce(config, f"{PREFIX} off. No journal can be written: {error}")
         return
@@ -385,7 +386,7 @@ class SessionHooks:
         if self._printed:
             return
         if self._outcome is not None:
-            line = summary(self._outcome)
+            line = "\n".join([*self._run.highlights(), summary(self._outcome)])
         elif self._guard.error:
             line = f"{PREFIX} the results of this run are not complete: {self._guard.error}."
         else:

@@ -27,19 +27,25 @@ from pytest_test_observer._selection import Selection, run_status
 from pytest_test_observer._shipper.delivery import Delivery
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from pytest_test_observer._destinations.config import Destinations
+    from pytest_test_observer._highlights import Highlights
+    from pytest_test_observer._record import TestRecord
     from pytest_test_observer._settings import Settings
 
 
 class ObservedRun:
     """Ids, context, recorder, journal and delivery of one session.
 
-    ``per_worker`` is true under ``--dist each``. Raises JournalError when no journal can be made.
+    ``per_worker`` is true under ``--dist each``, ``verbose`` with -v. Raises JournalError when no journal can
+    be made.
     """
 
-    def __init__(self, settings: Settings, destinations: Destinations, rootdir: Path, *, per_worker: bool) -> None:
+    def __init__(
+        self, settings: Settings, destinations: Destinations, rootdir: Path, *, per_worker: bool, verbose: bool = False
+    ) -> None:
         self._settings = settings
         self._destinations = destinations
         self.selection = Selection()
@@ -50,10 +56,11 @@ class ObservedRun:
         self._pending_context = begin_context(os.environ, rootdir, run_id=run_id, variant=settings.observer_variant)
         self._context = Context(run_id=run_id)
         self._per_worker = per_worker
+        self._highlights = _highlights(self._journal.append) if verbose else None
         ids = Ids(new_session_id(), settings.otlp_trace, parse_traceparent(os.environ.get("TRACEPARENT")))
         self.recorder = Recorder(
             Naming(ids, per_worker=per_worker, nested=settings.observer_nest),
-            self._journal.append,
+            self._highlights or self._journal.append,
             errors=settings.observer_errors,
             detail=settings.otlp_detail if destinations.otlp else "test",
             secrets=spellings({*destinations.secrets, *given_secrets(settings, os.environ)}),
@@ -119,6 +126,10 @@ class ObservedRun:
                 selection.is_partial,
             )
         )
+
+    def highlights(self) -> list[str]:
+        """Return lines about the flaky and the slowest tests, none unless ``verbose``."""
+        return self._highlights.lines() if self._highlights else []
 
     def reap(self) -> None:
         """Collect the processes that were started, before a test can see them."""
@@ -187,6 +198,12 @@ class ObservedRun:
             lost_reason=self._journal.error,
             notes=result.notes,
         )
+
+
+def _highlights(sink: Callable[[TestRecord], None]) -> Highlights:
+    from pytest_test_observer._highlights import Highlights  # noqa: PLC0415 - only with -v
+
+    return Highlights(sink)
 
 
 def _runtime() -> dict[str, str]:

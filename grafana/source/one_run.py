@@ -1,0 +1,190 @@
+"""The dashboard of one run: how it went, what its workers did, what failed, what it changed."""
+
+# ruff: noqa: S608 - text for Grafana; values are put in by the variables' format
+from __future__ import annotations
+
+from grafana.source.panels import board, lanes, stat, table
+from grafana.source.sql import (
+    BAD,
+    CI_LINK,
+    CONTEXT,
+    COUNTS,
+    ERROR,
+    IDENTITY,
+    OF_RUN,
+    OF_RUNS,
+    RATE_OF_PASSED,
+    RESULTS,
+    RUN,
+    RUNS,
+    SECONDS,
+    TIME,
+    all_of,
+    moment,
+    tests,
+    value,
+)
+from grafana.source.variables import CONTEXTS, FEATURES, RUN_IDS, TABLES
+
+_TESTS = tests(OF_RUN)
+_THE_RUN = all_of(TIME, *CONTEXT, RUN)
+# More states than these would be slow to draw, and narrower than a pixel.
+_DRAWN = 5_000
+_KIND = "repository, toString(service), git_branch, toString(variant)"
+# The run that is looked at, and the newest whole one of its branch and variant before it: empty where there is none.
+_BOTH = f"""WITH (
+  SELECT argMax(({_KIND}, started_at, partial), started_at) FROM {RUNS} WHERE {_THE_RUN}
+) AS chosen, (
+  SELECT argMax(run_id, started_at) FROM {RUNS}
+  WHERE NOT partial AND not_run = 0 AND status IN ('success', 'failure')
+    AND ({_KIND}) = (chosen.1, chosen.2, chosen.3, chosen.4) AND started_at < chosen.5
+) AS previous"""
+_IS_IT, _IS_PREVIOUS = f"run_id = {value('run')}", "run_id = previous"
+_LATEST = "(attempt, finished_at)"
+# Twice as long, and longer by what somebody would notice: as `pytest-observer run` has it.
+_SLOWER = "verdict = 'passed' AND verdict_before = 'passed' AND seconds > 2 * before AND seconds > before + 0.1"
+_CHANGES = f"""{_BOTH}
+SELECT multiIf(
+    verdict IN {BAD} AND verdict_before NOT IN {BAD}, 'new failure',
+    verdict = 'passed' AND verdict_before IN {BAD}, 'fixed',
+    verdict_before = '', 'new test',
+    verdict = '' AND NOT chosen.6, 'vanished',
+    {_SLOWER}, 'newly slow', '') AS change,
+  nodeid, verdict AS status, verdict_before AS status_before, seconds, before, error, service, repository
+FROM (
+  SELECT {IDENTITY}, argMaxIf(toString(status), {_LATEST}, {_IS_IT}) AS verdict,
+    argMaxIf(toString(status), {_LATEST}, {_IS_PREVIOUS}) AS verdict_before,
+    argMaxIf({SECONDS}, {_LATEST}, {_IS_IT}) AS seconds, argMaxIf({SECONDS}, {_LATEST}, {_IS_PREVIOUS}) AS before,
+    argMaxIf(substring(error_message, 1, 500), {_LATEST}, {_IS_IT} AND status IN {BAD}) AS error
+  FROM {RESULTS}
+  WHERE ({_IS_IT} OR {_IS_PREVIOUS}) AND ({_KIND}) = (chosen.1, chosen.2, chosen.3, chosen.4)
+  GROUP BY {IDENTITY}
+)
+WHERE previous != '' AND change != ''
+ORDER BY indexOf(['new failure', 'fixed', 'newly slow', 'new test', 'vanished'], change), nodeid LIMIT 1000"""
+
+_NUMBERS = [
+    stat(
+        "Outcomes",
+        "Tests of the run by their last attempt, and those that passed only after an attempt that did not.",
+        f"{_TESTS}\nSELECT {COUNTS}, countIf(is_flaky) AS flaky FROM tests",
+        width=10,
+    ),
+    stat(
+        "Pass rate",
+        "Passed out of those that passed, failed or broke.",
+        f"{_TESTS}\nSELECT {RATE_OF_PASSED} AS pass_rate FROM tests",
+        unit="percent",
+        decimals=1,
+    ),
+    stat(
+        "Duration",
+        "Of the whole run, and of its longest attempt. Feature and story do not apply to the run.",
+        f"SELECT if(count() = 0, NULL, max(duration)) AS whole,\n"
+        f"  (SELECT if(count() = 0, NULL, max({SECONDS})) FROM {RESULTS} WHERE {OF_RUN}) AS longest\n"
+        f"FROM {RUNS}\nWHERE {_THE_RUN}",
+        width=6,
+        unit="s",
+    ),
+    stat(
+        "Never ran",
+        "Tests that were collected and never reported, and tests that were deselected.",
+        f"SELECT sum(not_run) AS not_run, sum(deselected) AS deselected FROM {RUNS}\nWHERE {_THE_RUN}",
+    ),
+]
+
+_COURSE = [
+    table(
+        "The run",
+        "One row for each session of pytest with this run id. Feature and story do not apply.",
+        f"SELECT {moment('started_at')} AS started, status, duration, exit_status, collected, partial, workers,\n"
+        f"  git_branch AS branch, git_commit AS commit, variant, trace_id, {CI_LINK} AS ci_url, run_id\n"
+        f"FROM {RUNS}\nWHERE {_THE_RUN}\nORDER BY started, variant LIMIT 50",
+        height=5,
+        none="No run with this id in this time: choose one above, or in the list of runs below.",
+    ),
+    lanes(
+        "Workers over time",
+        "A lane for each worker, coloured by outcome: a gap is a worker that had nothing to do, and what sticks out at "
+        f"the end is what the others waited for. At most {_DRAWN} attempts, the longest. Set the time range to the "
+        "run's to see it large.",
+        # the state that begins, or none, in the order of time: an end and a beginning at once are the beginning
+        f"SELECT {moment('at')} AS began, worker, argMax(state, state != '') AS outcome FROM (\n"
+        "  SELECT worker, arrayJoin([(started_at, toString(outcome)), (finished_at, '')]) AS change,\n"
+        "    change.1 AS at, nullIf(change.2, '') AS state\n"
+        f"  FROM (\n    SELECT concat(variant, ' ', worker_id) AS worker, started_at, finished_at, outcome\n"
+        f"    FROM {RESULTS}\n    WHERE {OF_RUN}\n    ORDER BY finished_at - started_at DESC LIMIT {_DRAWN}\n  )\n"
+        ") GROUP BY at, worker ORDER BY began, worker",
+        by="worker",
+    ),
+    table(
+        "Workers",
+        "How busy each worker was while the run took its tests, when it ended, and the longest it had to do.",
+        f"SELECT worker_id AS worker, count() AS attempts, sum({SECONDS}) AS busy,\n"
+        "  100 * busy / nullIf((max(max(finished_at)) OVER () - min(min(started_at)) OVER ()) / 1000, 0) AS percent,\n"
+        f"  {moment('max(finished_at)')} AS ended, argMax(nodeid, {SECONDS}) AS longest, max({SECONDS}) AS seconds,\n"
+        f"  variant\nFROM {RESULTS}\nWHERE {OF_RUN}\nGROUP BY worker, variant ORDER BY ended DESC, worker LIMIT 200",
+        width=12,
+    ),
+    table(
+        "Slowest tests",
+        "Setup, call and teardown of each attempt, the longest first, and when in the run it began.",
+        f"SELECT nodeid, {SECONDS} AS seconds, worker_id AS worker, outcome, attempt,\n"
+        "  (started_at - min(started_at) OVER ()) / 1000 AS begins, trace_id, service, repository\n"
+        f"FROM {RESULTS}\nWHERE {OF_RUN}\nORDER BY seconds DESC, nodeid LIMIT 100",
+        width=12,
+    ),
+]
+
+_FAILURES = [
+    table(
+        "Failures by error",
+        "What went wrong, once for each kind: the first line without addresses, ids, times and long numbers.",
+        f"SELECT error_type, {ERROR} AS error, uniqExact({IDENTITY}) AS tests, count() AS attempts,\n"
+        "  arraySort(groupUniqArray(5)(nodeid)) AS for_example\n"
+        f"FROM {RESULTS}\nWHERE {OF_RUN}\n  AND status IN {BAD}\n"
+        "GROUP BY error_type, error ORDER BY tests DESC, attempts DESC, error LIMIT 100",
+        none="Nothing failed in this run.",
+    ),
+    table(
+        "Failed attempts",
+        "Every attempt that was not good, repeated ones too.",
+        "SELECT nodeid, attempt, outcome, when_phase AS phase, error_type, substring(error_message, 1, 500) AS error,\n"
+        "  substring(error_stacktrace, 1, 4000) AS stacktrace, worker_id AS worker, trace_id,\n"
+        f"  {CI_LINK} AS ci_url, variant, service, repository\nFROM {RESULTS}\nWHERE {OF_RUN}\n"
+        f"  AND status IN {BAD}\nORDER BY nodeid, attempt LIMIT 500",
+        none="Nothing failed in this run.",
+    ),
+    table(
+        "Changed since the previous run",
+        "Against the newest whole run of the same branch and variant before it: new failures, fixed, newly slow, new "
+        "and vanished tests. In a partial run nothing vanishes. Feature and story do not apply.",
+        _CHANGES,
+        none="Nothing changed, or there is no whole run of this branch and variant before it.",
+    ),
+    table(
+        "Previous run",
+        "What the run is compared with.",
+        f"{_BOTH}\nSELECT {moment('started_at')} AS started, status, duration, passed, failed, broken, skipped,\n"
+        f"  flaky, git_commit AS commit, {CI_LINK} AS ci_url, run_id\nFROM {RUNS}\n"
+        f"WHERE previous != '' AND {_IS_PREVIOUS} AND ({_KIND}) = (chosen.1, chosen.2, chosen.3, chosen.4) LIMIT 1",
+        height=5,
+        none="There is no whole run of this branch and variant before it.",
+    ),
+    table(
+        "Runs",
+        "The newest runs: a click on a run id shows it here. Feature and story do not apply.",
+        f"SELECT {moment('started_at')} AS started, run_id, status, duration, passed, failed, broken, skipped, flaky,\n"
+        f"  partial, git_branch AS branch, git_commit AS commit, variant, trace_id, {CI_LINK} AS ci_url\n"
+        f"FROM {RUNS}\nWHERE {OF_RUNS}\nORDER BY started DESC, variant LIMIT 200",
+        none="No run in this time: take a longer one.",
+    ),
+]
+
+BOARD = board(
+    "run",
+    "Tests: one run",
+    "One run of pytest. A test is counted once, by its last attempt.",
+    variables=[TABLES, *CONTEXTS, *FEATURES, RUN_IDS],
+    panels=[*_NUMBERS, *_COURSE, *_FAILURES],
+)

@@ -1,0 +1,162 @@
+"""A run for people: on a terminal, and as Markdown. Loads rich."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from pytest_test_observer._cli.show import Column, first_line, heading, line, moment, seconds, table
+from pytest_test_observer._text import storable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+__all__ = ["markdown_of", "show"]
+
+_COUNTS = ("passed", "failed", "broken", "skipped", "flaky")
+_TITLES = {
+    "new_failures": "New failures",
+    "fixed": "Fixed",
+    "newly_slow": "Newly slow",
+    "new": "New tests",
+    "vanished": "Vanished tests",
+}
+_NOT_COMPARED = "Not compared: there is no complete run before it of the same branch, variant, service and repository."
+
+
+def show(answer: dict[str, Any], limit: int) -> None:
+    """Print a run on the terminal, at most ``limit`` lines of each kind."""
+    run, changes = answer["run"], answer["changes"]
+    line(f"Run {run['run_id']}: {run['status']}{' (partial)' if run['partial'] else ''}")
+    line(_about(run))
+    line(f"{_numbers(run)}, in {seconds(run['duration'])}")
+    if run["ci_url"]:
+        line(run["ci_url"])
+    _show_failures(answer, limit)
+    _show_list("Flaky: passed after a failed attempt", _flaky_lines(answer), limit)
+    if changes is None:
+        heading(_NOT_COMPARED)
+    else:
+        previous = answer["previous"]
+        heading(f"Against run {previous['run_id']} of {moment(previous['started_at'])}")
+        line(", ".join(f"{title.lower()}: {len(changes[key])}" for key, title in _TITLES.items()))
+        for key, title in _TITLES.items():
+            _show_list(title, _change_lines(changes[key]), limit)
+    heading("Slowest: setup, call and teardown")
+    columns = (Column("test", shrinks=True), Column("time", right=True))
+    table(columns, [(test["nodeid"], seconds(test["seconds"])) for test in answer["slowest"]])
+
+
+def _about(run: dict[str, Any]) -> str:
+    facts = (run["service"], run["git_branch"], run["git_commit"][:10], run["variant"])
+    return ", ".join([f"{moment(run['started_at'])} UTC", *filter(None, facts)])
+
+
+def _numbers(run: dict[str, Any]) -> str:
+    named = [f"{run[name]} {name}" for name in _COUNTS]
+    return ", ".join([f"{run['collected']} tests", *named, *([f"{run['not_run']} not run"] if run["not_run"] else [])])
+
+
+def _show_failures(answer: dict[str, Any], limit: int) -> None:
+    failures = answer["failures"]
+    if not failures:
+        return
+    heading("Failures")
+    new = set(answer["changes"]["new_failures"]) if answer["changes"] else set()
+    columns = (
+        Column("test", shrinks=True),
+        Column("outcome"),
+        Column("phase"),
+        Column(""),
+        Column("error", shrinks=True),
+    )
+    rows = [
+        (test["nodeid"], test["outcome"], test["phase"], "new" if test["nodeid"] in new else "", _error(test))
+        for test in failures[:limit]
+    ]
+    table(columns, rows)
+    _say_rest(len(failures), limit, line)
+
+
+def _show_list(title: str, lines: list[str], limit: int) -> None:
+    if lines:
+        heading(title)
+        for text in lines[:limit]:
+            line(f"  {text}")
+        _say_rest(len(lines), limit, line)
+
+
+def _say_rest(count: int, limit: int, tell: Callable[[str], object]) -> None:
+    if count > limit:
+        tell(f"  and {count - limit} more: --json has all of them.")
+
+
+def _flaky_lines(answer: dict[str, Any]) -> list[str]:
+    return [f"{test['nodeid']}  {test['attempts']} attempts, {_error(test)}" for test in answer["flaky"]]
+
+
+def _change_lines(changes: Iterable[Any]) -> list[str]:
+    return [
+        change
+        if isinstance(change, str)
+        else f"{change['nodeid']}  {seconds(change['seconds_before'])} -> {seconds(change['seconds'])}"
+        for change in changes
+    ]
+
+
+def _error(test: dict[str, Any], limit: int = 80) -> str:
+    return first_line(test["error_message"] or test["error_type"], limit)
+
+
+def markdown_of(answer: dict[str, Any], limit: int) -> str:
+    """Return a run as GitHub's Markdown: counts, new failures, flaky tests, and the other changes in brief."""
+    run, changes = answer["run"], answer["changes"]
+    mark = {"success": "✅", "failure": "❌"}.get(run["status"], "⚠️")
+    partial = ", partial" if run["partial"] else ""
+    parts = [
+        f"## {mark} {run['collected']} tests: {run['status']}{partial}",
+        "| "
+        + " | ".join((*_COUNTS, "time"))
+        + " |\n"
+        + "|---:" * (len(_COUNTS) + 1)
+        + "|\n| "
+        + " | ".join([*(str(run[name]) for name in _COUNTS), seconds(run["duration"])])
+        + " |",
+    ]
+    if run["not_run"]:
+        parts.append(f"**{run['not_run']} collected tests were not run.**")
+    new = changes["new_failures"] if changes else []
+    by_name = {test["nodeid"]: test for test in answer["failures"]}
+    old = [test for name, test in by_name.items() if name not in set(new)]
+    parts += _section("New failures", [_test(by_name[name]) for name in new], limit)
+    parts += _section("Still failing" if changes else "Failures", [_test(test) for test in old], limit)
+    parts += _section("Flaky: passed after a failed attempt", [_test(test) for test in answer["flaky"]], limit)
+    if changes is None:
+        parts.append(_NOT_COMPARED)
+    else:
+        for key in ("fixed", "newly_slow", "new", "vanished"):
+            parts += _section(_TITLES[key], [code(text) for text in _change_lines(changes[key])], limit)
+        parts.append(f"Compared with run {code(answer['previous']['run_id'])}.")
+    return "\n\n".join(parts)
+
+
+def _section(title: str, items: list[str], limit: int) -> list[str]:
+    if not items:
+        return []
+    lines = [f"- {item}" for item in items[:limit]]
+    if len(items) > limit:
+        lines.append(f"- and {len(items) - limit} more")
+    return [f"### {title} ({len(items)})", "\n".join(lines)]
+
+
+def _test(test: dict[str, Any]) -> str:
+    error = _error(test, 200)
+    return code(test["nodeid"]) + (f": {code(error)}" if error else "")
+
+
+def code(text: str) -> str:
+    """Return text of others as a code span, in which nothing is markup, whatever is in it."""
+    text = " ".join(storable(text).split())
+    fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
+    pad = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{pad}{text}{pad}{fence}"

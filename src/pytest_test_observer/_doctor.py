@@ -1,0 +1,160 @@
+"""What can be wrong with a set-up, and what to do about it: the checks of ``pytest-observer doctor``."""
+
+from __future__ import annotations
+
+import socket
+from importlib import metadata
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
+
+from pytest_test_observer._columns import TABLES
+from pytest_test_observer._destinations._answers import READONLY_USER, reply_to
+from pytest_test_observer._destinations._tables import read_tables
+from pytest_test_observer._destinations.config import destinations_of
+from pytest_test_observer._destinations.schema import one_line, plan
+from pytest_test_observer._reading import ReadingError, open_reader
+from pytest_test_observer._replay.find import buffer_directories, find
+from pytest_test_observer._replay.survey import survey
+from pytest_test_observer._version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from pytest_test_observer._destinations.settings import ClickHouseSettings, OtlpSettings
+    from pytest_test_observer._reading import Reader
+    from pytest_test_observer._settings import Settings
+
+__all__ = ["Finding", "examine"]
+
+_PACKAGES = ("pytest", "clickhouse-connect", "chdb", "opentelemetry-sdk")
+_CONNECT_S = 3.0
+# Whoever writes results needs these; whoever makes the tables too: auto-migrate.
+_NEEDED = ("SELECT", "INSERT")
+
+
+class Finding(NamedTuple):
+    """``state`` is ``good``, ``note`` or ``bad``; ``remedy`` is what to do, empty where nothing has to be."""
+
+    state: str
+    about: str
+    text: str
+    remedy: str = ""
+
+
+def examine(settings: Settings, environ: Mapping[str, str], on_wait: Callable[[str], None]) -> list[Finding]:
+    """Check everything that ``settings`` concern; nothing is changed."""
+    destinations = destinations_of(settings, environ)
+    findings = [Finding("good", "versions", ", ".join(_versions()))]
+    if not destinations:
+        remedy = "Give --ch-url or --otlp-endpoint to pytest, in the environment or in its ini file."
+        findings.append(Finding("note", "destination", "none is configured here, so the plugin does nothing", remedy))
+    if destinations.clickhouse is not None:
+        findings += _clickhouse(destinations.clickhouse, on_wait)
+    if destinations.otlp is not None:
+        findings += _otlp(destinations.otlp)
+    return [*findings, *_buffers(environ)]
+
+
+def _versions() -> Iterator[str]:
+    yield f"pytest-test-observer {__version__}"
+    yield from map(_version, _PACKAGES)
+
+
+def _version(package: str) -> str:
+    try:
+        return f"{package} {metadata.version(package)}"
+    except metadata.PackageNotFoundError:
+        return f"no {package}"
+
+
+def _clickhouse(settings: ClickHouseSettings, on_wait: Callable[[str], None]) -> list[Finding]:
+    try:
+        with open_reader(settings, on_wait=on_wait) as reader:
+            version = reader.client.server_version
+            findings = [Finding("good", "connection", f"{settings.label} answers, ClickHouse {version}")]
+            return [*findings, *_rights(reader), *_schema(reader)]
+    except ReadingError as error:
+        if error.empty:
+            return [Finding("note", "connection", str(error), "The first run of pytest with --ch-url makes it.")]
+        remedy = "Correct the setting that is named, or start the server; runs keep their results on disk meanwhile."
+        return [Finding("bad", "connection", f"{settings.label}: {error}", remedy)]
+
+
+def _rights(reader: Reader) -> Iterator[Finding]:
+    readonly = reader.client.server_settings.get("readonly")
+    if readonly is not None and readonly.value != "0":
+        yield Finding("bad", "rights", READONLY_USER, "Results are read with this user, but runs cannot be stored.")
+        return
+    missing = [f"{right} ON {reader.place.of(table)}" for right in _NEEDED for table in TABLES.values()
+               if _granted(reader, f"{right} ON {reader.place.of(table)}") is False]  # fmt: skip
+    if missing:
+        fix = "; ".join(f"GRANT {right} TO {reader.settings.user}" for right in missing)
+        yield Finding("bad", "rights", f"the user lacks {', '.join(missing)}", f"To be run by an administrator: {fix}")
+    else:
+        yield Finding("good", "rights", "the user may read and write the tables")
+
+
+def _granted(reader: Reader, right: str) -> bool | None:
+    """Whether the user has a right; None where the server does not tell (before 24.8)."""
+    try:
+        return str(reader.client.command(f"CHECK GRANT {right}")).strip() != "0"
+    except Exception:  # noqa: BLE001 (whatever it says, it is no answer to the question)
+        return None
+
+
+def _schema(reader: Reader) -> Iterator[Finding]:
+    try:
+        found = read_tables(reader.client, reader.place)
+    except Exception as error:  # noqa: BLE001 (whatever a library raises)
+        yield Finding("bad", "tables", reply_to(error).message, "Check --ch-db and --ch-table.")
+        return
+    todo = plan(found, reader.place)
+    absent = [reader.place.of(table) for key, table in TABLES.items() if key not in found]
+    missing = [
+        f"{table.name(reader.place.table)}.{column}"
+        for key, table in TABLES.items()
+        if key in found
+        for column in table.column_names
+        if column not in found[key].columns
+    ]
+    makes = "The next run of pytest adds them (ch_auto_migrate), or an administrator does: "
+    for conflict in todo.conflicts:
+        yield Finding("bad", "tables", conflict, "See the ways out in the sentence above.")
+    if absent or missing:
+        state = "bad" if missing else "note"
+        text = f"missing: {', '.join([*absent, *missing])}"
+        yield Finding(state, "tables", text, makes + "; ".join(map(one_line, todo.statements)))
+    for guard in todo.guards:
+        text = "repeats are not recognised: the table keeps no record of inserts (deduplication window)"
+        yield Finding("bad", "tables", text, makes + one_line(guard))
+    for note in todo.notes:
+        yield Finding("note", "tables", note)
+    if not (todo.conflicts or todo.statements or todo.guards):
+        yield Finding("good", "tables", "all columns are there, and repeats are recognised")
+
+
+def _otlp(settings: OtlpSettings) -> Iterator[Finding]:
+    if settings.problem:
+        yield Finding("bad", "OpenTelemetry", settings.problem, "Correct the variable or setting that is named.")
+        return
+    for note in settings.notes:
+        yield Finding("note", "OpenTelemetry", note)
+    address = urlsplit(settings.endpoint if "://" in settings.endpoint else f"//{settings.endpoint}")
+    port = address.port or (443 if address.scheme == "https" else 80)
+    try:
+        socket.create_connection((address.hostname or "localhost", port), _CONNECT_S).close()
+    except OSError as error:
+        cause = f"{settings.label} does not answer ({error.strerror or error})"
+        yield Finding("bad", "OpenTelemetry", cause, "Start the receiver, or correct --otlp-endpoint.")
+    else:
+        yield Finding("good", "OpenTelemetry", f"{settings.label} takes connections")
+
+
+def _buffers(environ: Mapping[str, str]) -> Iterator[Finding]:
+    surveys = [survey(thing) for thing in find(buffer_directories(environ))]
+    if not surveys:
+        yield Finding("good", "kept on disk", "nothing")
+        return
+    rows, size = sum(seen.rows for seen in surveys), sum(seen.size for seen in surveys)
+    text = f"{len(surveys)} runs, {rows:,} rows, {size:,} bytes"
+    yield Finding("note", "kept on disk", text, "Send them with: pytest-observer replay (--dry-run lists them)")

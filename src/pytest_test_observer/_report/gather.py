@@ -1,0 +1,147 @@
+"""From questions to the document: which runs, what is known of their tests, and how these hang together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pytest_test_observer._report import queries
+from pytest_test_observer._report.document import Document, Sheet, Strings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from pytest_test_observer._report.queries import Scope
+
+    Columns = dict[str, list[Any]]
+    Ask = Callable[[str], Columns]
+    Test = tuple[str, str, str]
+
+__all__ = ["gather"]
+
+# Of a span of time the newest runs of each service and variant are drawn by worker, as long as there is room for them.
+_TIMELINES = 6
+_IDENTITY = ("repository", "service", "nodeid")
+
+
+class Focus(NamedTuple):
+    """The one run that a report is about: (run id, service, variant), and its tests with what became of them."""
+
+    run: tuple[str, str, str]
+    changes: dict[str, str]
+
+
+def gather(ask: Ask, scope: Scope, about: dict[str, Any], focus: Focus | None = None) -> Document:
+    """Ask for all that a report shows.
+
+    ``scope`` says which rows count. With ``focus`` the report is about that one run, and the others are those that
+    it is compared with.
+    """
+    runs = ask(queries.runs(scope))
+    keys = list(zip(runs["id"], runs["service"], runs["variant"], strict=True))
+    alone = [scope.of_run(*times) for times in zip(keys, runs["started"], runs["finished"], strict=True)]
+    row_of_focus = keys.index(focus.run) if focus else None
+    strings = Strings()
+    known = _tests(ask, scope, focus)
+    rows = {test: row for row, test in enumerate(_identities(known))}
+    groups, failures = _failures(ask, scope if row_of_focus is None else alone[row_of_focus], rows, keys)
+    chosen = _newest(runs) if row_of_focus is None else [row_of_focus]
+    timelines = [(row, _timeline(ask, alone[row], runs["started"][row], rows)) for row in chosen]
+    return Document(
+        {**about, "run": row_of_focus, "notes": [*about["notes"], *_notes(runs, groups)]},
+        strings,
+        _sheet(runs, strings, "status branch commit variant service repository"),
+        _sheet(known, strings, "repository service last failing history change"),
+        _sheet(groups, strings, ""),
+        _sheet(failures, strings, "outcome phase worker message stack trace ci_url"),
+        [(row, _sheet(found, strings, "worker outcome trace")) for row, found in timelines if found["test"]],
+    )
+
+
+def _sheet(columns: Columns, strings: Strings, repeated: str) -> Sheet:
+    return Sheet.of({name: values for name, values in columns.items() if name != "of"}, strings, repeated.split())
+
+
+def _identities(columns: Columns) -> list[Test]:
+    return list(zip(*(columns[name] for name in _IDENTITY), strict=True))
+
+
+def _kept(columns: Columns, rows: Sequence[int]) -> Columns:
+    return {name: [values[row] for row in rows] for name, values in columns.items()}
+
+
+def _without(columns: Columns, names: Iterable[str]) -> Columns:
+    return {name: values for name, values in columns.items() if name not in names}
+
+
+def _tests(ask: Ask, scope: Scope, focus: Focus | None) -> Columns:
+    found = ask(queries.tests(scope))
+    if focus:
+        found = _kept(found, [row for row, nodeid in enumerate(found["nodeid"]) if nodeid in focus.changes])
+    tests = _identities(found)
+    failing = ask(queries.failing(scope))
+    places = dict(zip(_identities(failing), failing["places"], strict=True))
+    found["failing"] = [places.get(test, "") or ("now" if test in places else "") for test in tests]
+    found["change"] = [focus.changes[nodeid] if focus else "" for nodeid in found["nodeid"]]
+    _add_both_ways(found, ask(queries.both_ways(scope)))
+    return _without(found, ["both"])
+
+
+def _add_both_ways(found: Columns, both_ways: Columns) -> None:
+    """A test that passed and did not, with nothing changed, was flaky in the runs that did not pass."""
+    rows = {test: row for row, test in enumerate(_identities(found))}
+    numbers = zip(both_ways["runs"], both_ways["since"], both_ways["last"], strict=True)
+    for test, (runs, since, last) in zip(_identities(both_ways), numbers, strict=True):
+        row = rows.get(test)
+        if row is None:
+            continue
+        known = found["flaky"][row]
+        found["flaky"][row] = known + runs
+        found["flaky_since"][row] = min(since, found["flaky_since"][row]) if known else since
+        found["flaky_last"][row] = max(last, found["flaky_last"][row])
+
+
+def _failures(
+    ask: Ask, scope: Scope, rows: dict[Test, int], keys: list[tuple[str, str, str]]
+) -> tuple[Columns, Columns]:
+    groups = ask(queries.groups(scope))
+    places = {group: row for row, group in enumerate(zip(groups["type"], groups["text"], strict=True))}
+    found = ask(queries.failures(scope))
+    run_rows = {key: row for row, key in enumerate(keys)}
+    of_runs = zip(found["run_id"], found["service"], found["variant"], strict=True)
+    found["test"] = [rows.get(test) for test in _identities(found)]
+    found["group"] = [places.get(group) for group in zip(found["type"], found["text"], strict=True)]
+    found["run"] = [run_rows.get(key) for key in of_runs]
+    kept = [row for row, test in enumerate(found["test"]) if test is not None and found["group"][row] is not None]
+    return groups, _without(_kept(found, kept), (*_IDENTITY, "run_id", "variant", "type", "text"))
+
+
+def _newest(runs: Columns) -> list[int]:
+    """Return the newest whole run of each service and variant, or the newest of what has no whole one."""
+    found: dict[tuple[str, str, str], int] = {}
+    for partial in (0, 1):
+        for row, of in enumerate(zip(runs["repository"], runs["service"], runs["variant"], strict=True)):
+            if runs["partial"][row] == partial:
+                found.setdefault(of, row)
+    rows: list[int] = []
+    room = queries.TIMELINE_KEPT
+    for row in sorted(found.values()):
+        room -= runs["collected"][row]
+        if len(rows) < _TIMELINES and (not rows or room >= 0):
+            rows.append(row)
+    return rows
+
+
+def _timeline(ask: Ask, scope: Scope, start: int, rows: dict[Test, int]) -> Columns:
+    found = ask(queries.timeline(scope, start))
+    found["test"] = [rows.get(test) for test in _identities(found)]
+    kept = _kept(found, [row for row, test in enumerate(found["test"]) if test is not None])
+    return _without(kept, _IDENTITY)
+
+
+def _notes(runs: Columns, groups: Columns) -> list[str]:
+    limits = (("runs", runs, queries.RUNS_KEPT), ("errors", groups, queries.GROUPS_KEPT))
+    return [
+        f"Only {limit:,} of {found['of'][0]:,} {name} are in this file: take a shorter time, or one branch or service."
+        for name, found, limit in limits
+        if found["of"] and found["of"][0] > limit
+    ]

@@ -1,0 +1,194 @@
+"""The questions that a report asks, as SQL. Each answers with columns, in the formats of the page.
+
+A test is counted once a run, by its last attempt. Which attempt is the last is not asked by grouping, for which
+every name of every run would have to be held in memory, but by what there is no later attempt of: few have one.
+"""
+
+# ruff: noqa: S608 - values are quoted by literals(), the reader puts in the tables
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pytest_test_observer._destinations._stored import literals
+
+__all__ = ["FAILURES_KEPT", "GROUPS_KEPT", "LATEST", "RUNS_KEPT", "TIMELINE_KEPT", "Scope"]
+
+LATEST = "latest"
+RUNS_KEPT = 2_000
+GROUPS_KEPT = 300
+FAILURES_KEPT = 1_000
+TIMELINE_KEPT = 100_000
+_HISTORY = 30
+_MESSAGE_CHARACTERS, _STACK_CHARACTERS = 4_000, 12_000
+
+# Milliseconds around a run in which its rows are looked for: clocks of workers may differ.
+_SLACK = 3_600_000
+
+_BAD = "status IN ('failed', 'broken')"
+_IDENTITY = "repository, service, nodeid"
+_RUN = "run_id, service, variant"
+# Rows of version 0.2.0 have no durations of phases.
+_PHASES = "(setup_duration + call_duration + teardown_duration)"
+_SECONDS = f"if({_PHASES} = 0, duration, {_PHASES})"
+_TO_ITS_END = "status != 'skipped' AND outcome != 'crashed'"
+# A time and a verdict as one number, the newest the smallest: to sort such numbers takes a tenth of sorting pairs.
+_LETTERS = "pfbsy"
+_LETTER = "multiIf(status = 'failed', 1, status = 'broken', 2, status = 'skipped', 3, flaky, 4, 0)"
+_MOMENT = f"-8 * toInt64(finished_at) - {_LETTER}"
+_HISTORY_OF = "arrayStringConcat(arrayReverse(arrayMap(one -> substring('{letters}', 1 - one % 8, 1), {moments})))"
+# The first line without what differs each time: addresses, ids, times and long numbers. Short numbers are what a test
+# says: "assert 3 == 4" is another error than "assert 5 == 6".
+_DIFFERS = r"0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}|[0-9]+\\.[0-9]+|[0-9]{5,}"
+_TEXT = f"replaceRegexpAll(substringUTF8(splitByChar('\\n', error_message)[1], 1, 300), '{_DIFFERS}', '…')"
+
+
+class Scope(NamedTuple):
+    """Which rows count: ``begin`` to ``end`` in milliseconds, columns with their values, and single runs.
+
+    ``runs`` are (run id, service, variant); None is all of them.
+    """
+
+    begin: int
+    end: int
+    equal: tuple[tuple[str, str], ...] = ()
+    runs: tuple[tuple[str, str, str], ...] | None = None
+
+    @property
+    def where(self) -> str:
+        """The condition, of results as well as of runs."""
+        conditions = [f"{column} = {literals([value])}" for column, value in self.equal]
+        if self.runs is not None:
+            conditions.append(f"({_RUN}) IN ({', '.join(map(_tuple, self.runs)) or 'NULL'})")
+        return " AND ".join([_between(self.begin, self.end), *conditions])
+
+    def of_run(self, run: tuple[str, str, str], started: int, finished: int) -> Scope:
+        """Return the scope of one run, which began and ended at these milliseconds: the narrower, the faster."""
+        return Scope(started - _SLACK, finished + _SLACK, runs=(run,))
+
+
+def _between(begin: int, end: int) -> str:
+    return f"timestamp >= fromUnixTimestamp64Milli({begin}) AND timestamp <= fromUnixTimestamp64Milli({end})"
+
+
+def _tuple(values: tuple[str, ...]) -> str:
+    return f"({', '.join(literals([value]) for value in values)})"
+
+
+def named(scope: Scope, run: str) -> str:
+    """Return runs by their id or the beginning of it, or the newest for ``latest``; at most ten."""
+    is_it = "1" if run == LATEST else f"startsWith(run_id, {literals([run])})"
+    exact = f"run_id = {literals([run])} DESC, " if run != LATEST else ""
+    return f"""
+SELECT run_id, service, variant, repository, git_branch, started_at, finished_at, toUInt8(partial) AS partial
+FROM $runs WHERE {scope.where} AND {is_it}
+ORDER BY {exact}started_at DESC, variant, service LIMIT 10"""
+
+
+def runs(scope: Scope) -> str:
+    """Return the newest runs, newest first; ``of`` is how many there are in all."""
+    return f"""
+SELECT run_id AS id, started_at AS started, finished_at AS finished, duration, status,
+  passed, failed, broken, skipped, flaky, reruns, not_run,
+  toUInt8(partial) AS partial, git_branch AS branch, git_commit AS commit, variant, service, repository,
+  if(ci_run_id = '', '', concat(ci_provider, ' ', ci_run_id)) AS ci, ci_url, trace_id AS trace, workers, collected,
+  count() OVER () AS of
+FROM $runs WHERE {scope.where}
+ORDER BY started DESC, id, variant LIMIT {RUNS_KEPT}"""
+
+
+def _is_last(scope: Scope) -> str:
+    key = f"cityHash64({_RUN}, repository, nodeid, toUInt32({{attempt}}))"
+    return f"""{key.format(attempt="attempt")} NOT IN (
+      SELECT {key.format(attempt="attempt - 1")} FROM $results WHERE {scope.where} AND attempt > 1)"""
+
+
+def tests(scope: Scope) -> str:
+    """Return every test with its counts, durations in seconds and the letters of its last runs."""
+    return f"""
+SELECT {_IDENTITY}, any(at_line) AS line, countIf(is_last) AS runs,
+  countIf(is_last AND status = 'passed') AS passed, countIf(is_last AND status = 'failed') AS failed,
+  countIf(is_last AND status = 'broken') AS broken, countIf(is_last AND status = 'skipped') AS skipped,
+  countIf(is_last AND repeated) AS flaky,
+  minIf(finished_at, is_last AND repeated) AS flaky_since, maxIf(finished_at, is_last AND repeated) AS flaky_last,
+  argMaxIf(outcome, finished_at, is_last) AS last, max(finished_at) AS last_at,
+  quantilesIf(0.5, 0.95)(seconds, {_TO_ITS_END}) AS both, both[1] AS median, both[2] AS p95,
+  sum(seconds) AS total,
+  {_HISTORY_OF.format(letters=_LETTERS, moments=f"groupArraySortedIf({_HISTORY})(moment, is_last)")} AS history
+FROM (
+  SELECT {_IDENTITY}, line AS at_line, status, outcome, flaky AS repeated, finished_at, {_SECONDS} AS seconds,
+    {_MOMENT} AS moment, {_is_last(scope)} AS is_last
+  FROM $results WHERE {scope.where}
+) GROUP BY {_IDENTITY} ORDER BY nodeid, service, repository"""
+
+
+def _verdicts_of_bad(scope: Scope) -> str:
+    return f"""
+  SELECT {_IDENTITY}, git_branch, git_commit, variant, status, finished_at FROM $results
+  WHERE {scope.where} AND nodeid IN (SELECT nodeid FROM $results WHERE {scope.where} AND {_BAD})
+    AND {_is_last(scope)}"""
+
+
+def failing(scope: Scope) -> str:
+    """Return tests whose last run on a branch under a variant was not good, with these."""
+    return f"""
+SELECT {_IDENTITY}, arrayStringConcat(arraySlice(arraySort(groupArray(place)), 1, 5), ', ') AS places,
+  max(seen) AS seen
+FROM (
+  SELECT {_IDENTITY}, arrayStringConcat(arrayFilter(x -> x != '', [git_branch, toString(variant)]), ' · ') AS place,
+    max(finished_at) AS seen
+  FROM ({_verdicts_of_bad(scope)}
+  ) GROUP BY {_IDENTITY}, git_branch, variant HAVING argMax(status, finished_at) IN ('failed', 'broken')
+) GROUP BY {_IDENTITY}"""
+
+
+def both_ways(scope: Scope) -> str:
+    """Return tests that passed and did not on one commit under one variant, with the runs that did not."""
+    return f"""
+SELECT {_IDENTITY}, sum(bad) AS runs, min(first) AS since, max(latest) AS last
+FROM (
+  SELECT {_IDENTITY}, countIf({_BAD}) AS bad, countIf(status = 'passed') AS good,
+    minIf(finished_at, {_BAD}) AS first, maxIf(finished_at, {_BAD}) AS latest
+  FROM ({_verdicts_of_bad(scope)}
+  ) WHERE git_commit != '' GROUP BY {_IDENTITY}, git_commit, variant HAVING good > 0 AND bad > 0
+) GROUP BY {_IDENTITY}"""
+
+
+def groups(scope: Scope) -> str:
+    """Return errors by type and first line, those of most tests first."""
+    return f"""
+SELECT error_type AS type, {_TEXT} AS text, count() AS attempts, uniqExact({_IDENTITY}) AS tests,
+  uniqExact({_RUN}) AS runs, min(finished_at) AS first, max(finished_at) AS last, count() OVER () AS of
+FROM $results WHERE {scope.where} AND {_BAD}
+GROUP BY type, text ORDER BY tests DESC, attempts DESC, type, text LIMIT {GROUPS_KEPT}"""
+
+
+def failures(scope: Scope) -> str:
+    """Return the last failure of each test with each error, newest first."""
+    keys = f"{_RUN}, {_IDENTITY}, attempt"
+    return f"""
+SELECT {_IDENTITY}, run_id, variant, error_type AS type, {_TEXT} AS text, finished_at AS at, attempt, outcome,
+  when_phase AS phase, worker_id AS worker, {_cut("error_message", _MESSAGE_CHARACTERS)} AS message,
+  {_cut("error_stacktrace", _STACK_CHARACTERS, end=True)} AS stack, trace_id AS trace, ci_url
+FROM $results WHERE {scope.where} AND {_BAD} AND ({keys}) IN (
+  SELECT {keys} FROM (
+    SELECT {keys}, error_type, {_TEXT} AS text, finished_at FROM $results WHERE {scope.where} AND {_BAD}
+    ORDER BY finished_at DESC, attempt DESC, nodeid LIMIT 1 BY {_IDENTITY}, error_type, text LIMIT {FAILURES_KEPT}
+  )
+) ORDER BY at DESC, nodeid, attempt DESC LIMIT {FAILURES_KEPT}"""
+
+
+def _cut(column: str, characters: int, *, end: bool = False) -> str:
+    """A traceback ends with what went wrong: of it the end is kept, of a message the beginning."""
+    kept = f"rightUTF8({column}, {characters})" if end else f"leftUTF8({column}, {characters})"
+    cut = f"concat('…\\n', {kept})" if end else f"concat({kept}, '\\n…')"
+    return f"if(lengthUTF8({column}) > {characters}, {cut}, {column})"
+
+
+def timeline(scope: Scope, start: int) -> str:
+    """Return the attempts of one run: milliseconds since ``start``, and of the phases."""
+    return f"""
+SELECT {_IDENTITY}, worker_id AS worker, toInt64(started_at) - {start} AS start,
+  round(greatest(toFloat64(finished_at) - toFloat64(started_at), 1000 * {_SECONDS}), 1) AS length,
+  round(1000 * setup_duration, 1) AS setup, round(1000 * call_duration, 1) AS call,
+  round(1000 * teardown_duration, 1) AS teardown, outcome, attempt, trace_id AS trace
+FROM $results WHERE {scope.where} ORDER BY start, worker, nodeid LIMIT {TIMELINE_KEPT}"""

@@ -1,0 +1,280 @@
+"""The commands that read: each finds exactly what is planted, on a server and in the embedded engine."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from pytest_test_observer._cli import main
+from pytest_test_observer._cli.run_shown import code
+from pytest_test_observer._destinations._http import connect
+from pytest_test_observer._destinations.config import destinations_of
+from pytest_test_observer._destinations.schema import Place
+from pytest_test_observer._reading.filters import parse_since
+from pytest_test_observer._settings import SETTINGS, resolve_layers
+from tests.history import SERVICE, VARIANTS, History, write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.servers.client import ClickHouse
+
+NOW_MS = int(time.time() * 1000)
+HISTORY = History(NOW_MS)
+PLANTED = HISTORY.planted
+DATABASE = "test_history"
+ALL = "--since=100d"
+UNSET = {row.env: None for row in SETTINGS}
+
+
+@pytest.fixture(scope="module")
+def stored(clickhouse_server: ClickHouse) -> Iterator[dict[str, str | None]]:
+    """The environment of a command that reads the history."""
+    clickhouse_server.execute(f"DROP DATABASE IF EXISTS {DATABASE}")
+    clickhouse_server.execute(f"CREATE DATABASE {DATABASE}")
+    given = {
+        "ch_url": clickhouse_server.url,
+        "ch_user": clickhouse_server.user,
+        "ch_password": clickhouse_server.password,
+        "ch_db": DATABASE,
+    }
+    settings = destinations_of(resolve_layers(given, {}, {})).clickhouse
+    assert settings is not None
+    with closing(connect(settings)) as client:
+        write(HISTORY, client, Place(DATABASE, "pytest_results"))
+    yield {**UNSET, **{f"PYTEST_OBSERVER_{name.upper()}": value for name, value in given.items()}}
+    clickhouse_server.execute(f"DROP DATABASE {DATABASE} SYNC")
+
+
+def ask(env: dict[str, str | None], *arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments, env=env)
+
+
+def answer(env: dict[str, str | None], *arguments: str) -> Any:
+    result = ask(env, *arguments, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def names(rows: list[dict[str, Any]]) -> list[str]:
+    return sorted(row["nodeid"] for row in rows)
+
+
+def test_runs_lists_every_run_with_its_counts_the_latest_first(stored: dict[str, str | None]) -> None:
+    rows = answer(stored, "runs", ALL, "--limit=1000")
+    assert [row["run_id"] for row in rows] == [run.run_id for run in reversed(HISTORY.runs)]
+    for row, run in zip(rows, reversed(HISTORY.runs), strict=True):
+        counts = HISTORY.counts(run)
+        assert {name: row[name] for name in counts} == counts, run
+        assert (row["partial"], row["git_branch"]) == (run.partial, run.branch)
+
+
+def test_filters_leave_what_they_name(stored: dict[str, str | None]) -> None:
+    rows = answer(stored, "runs", ALL, "--branch=fix/login", f"--variant={VARIANTS[1]}", f"--service={SERVICE}")
+    wanted = [run.run_id for run in HISTORY.runs if run.branch == "fix/login" and run.variant == VARIANTS[1]]
+    assert [row["run_id"] for row in rows] == wanted[::-1]
+    since = answer(stored, "runs", "--since=10d", "--limit=1000")
+    assert len(since) == sum(run.started_at > NOW_MS - 10 * 86_400_000 for run in HISTORY.runs)
+    assert answer(stored, "runs", "--service=other") == []
+
+
+@pytest.mark.parametrize("cell", [0, 1])
+def test_run_tells_exactly_what_changed(stored: dict[str, str | None], cell: int) -> None:
+    run = HISTORY.latest[cell]
+    previous = HISTORY.previous(run)
+    found = answer(stored, "run", "latest", f"--variant={run.variant}")
+    assert previous is not None
+    assert (found["run"]["run_id"], found["previous"]["run_id"]) == (run.run_id, previous.run_id)
+    assert found["changes"].pop("newly_slow")[0]["seconds_before"] == pytest.approx(0.5, rel=0.1)
+    changes = {name: sorted(getattr(PLANTED, "newly_failing" if name == "new_failures" else name)) for name in
+               ("new_failures", "fixed", "new", "vanished")}  # fmt: skip
+    assert found["changes"] == changes
+    bad = [*PLANTED.broken, *PLANTED.crashing, *PLANTED.failing, *PLANTED.newly_failing]
+    assert names(found["failures"]) == sorted([*bad, *(PLANTED.fails_in_variant if cell else ())])
+    assert [test["nodeid"] for test in found["slowest"][:3]] == list(PLANTED.slow)
+
+
+def test_newly_slow_tests_are_those_planted(stored: dict[str, str | None]) -> None:
+    found = answer(stored, "run", "latest")
+    assert names(found["changes"]["newly_slow"]) == sorted(PLANTED.newly_slow)
+
+
+def test_a_partial_run_makes_no_test_vanish(stored: dict[str, str | None]) -> None:
+    run = HISTORY.latest_partial
+    found = answer(stored, "run", run.run_id)
+    assert found["run"]["collected"] == len(HISTORY.members(run)) < len(HISTORY.tests)
+    assert found["changes"] == {"new_failures": [], "fixed": [], "newly_slow": [], "new": [], "vanished": []}
+
+
+def test_a_run_shows_what_passed_after_a_failed_attempt(stored: dict[str, str | None]) -> None:
+    first = PLANTED.flaky_attempts[0]
+    test = next(test for test in HISTORY.tests if test.nodeid == first)
+    run = next(run for run in HISTORY.runs if len(HISTORY.attempts(run, test)) == 2)
+    assert names(answer(stored, "run", run.run_id)["flaky"]) == [first]
+
+
+def test_the_first_run_of_all_is_compared_with_none(stored: dict[str, str | None]) -> None:
+    found = answer(stored, "run", HISTORY.runs[0].run_id)
+    assert (found["previous"], found["changes"]) == (None, None)
+    assert "Not compared" in ask(stored, "run", HISTORY.runs[0].run_id).output
+
+
+def test_flaky_finds_both_kinds_and_no_other_test(stored: dict[str, str | None]) -> None:
+    rows = answer(stored, "flaky", ALL)
+    assert names(rows) == sorted([*PLANTED.flaky_attempts, *PLANTED.flaky_commits])
+    for row in rows:
+        test = next(test for test in HISTORY.tests if test.nodeid == row["nodeid"])
+        shown = [run for run in HISTORY.runs if not run.partial and HISTORY.attempts(run, test)[0][0] == "failed"]
+        assert (row["flaky_runs"], row["runs"]) == (len(shown), sum(not run.partial for run in HISTORY.runs))
+        kind = "passed_on_retry" if row["nodeid"] in PLANTED.flaky_attempts else "mixed_commits"
+        assert row[kind] == len(shown)
+        assert row["since_commit"] == shown[0].commit
+        assert 0 <= row["since"] - shown[0].started_at < 60_000
+        assert 0 <= row["last_seen"] - shown[-1].started_at < 60_000
+    assert [row["rate"] for row in rows] == sorted((row["rate"] for row in rows), reverse=True)
+
+
+def test_slow_has_median_percentile_share_and_trend(stored: dict[str, str | None]) -> None:
+    rows = answer(stored, "slow", "--since=90d", "--limit=1000")
+    assert [row["nodeid"] for row in rows[:3]] == list(PLANTED.slow)
+    assert [row["nodeid"] for row in rows if row["trend"] and row["trend"] > 1.5] == list(PLANTED.slower)
+    assert sum(row["share"] for row in rows) == pytest.approx(1)
+    pole = next(test for test in HISTORY.tests if test.nodeid == PLANTED.long_pole)
+    took = sorted(HISTORY.seconds(run, pole) + 0.003 for run in HISTORY.runs if not run.partial)
+    assert took[len(took) // 2 - 2] <= rows[0]["p50"] <= took[len(took) // 2 + 2]
+    assert rows[0]["p95"] == pytest.approx(took[int(len(took) * 0.95)], rel=0.02)
+
+
+def test_test_tells_history_pass_rate_and_last_error(stored: dict[str, str | None]) -> None:
+    nodeid = PLANTED.fails_in_variant[0]
+    found = answer(stored, "test", nodeid, ALL, "--limit=5")
+    complete = [run for run in HISTORY.runs if not run.partial]
+    assert (found["runs"], found["pass_rate"]) == (len(complete), 0.5)
+    assert [row["run_id"] for row in found["history"]] == [run.run_id for run in complete[:-6:-1]]
+    assert found["last_error"]["run_id"] == complete[-1].run_id
+    assert found["last_error"]["error_message"] == "assert 1611 == 1612"
+    assert len(found["durations_s"]) == 40
+
+
+def test_a_part_of_an_id_is_enough_where_it_is_the_only_one(stored: dict[str, str | None]) -> None:
+    assert answer(stored, "test", "test_BROKEN_", ALL)["nodeid"] == PLANTED.broken[0]
+    several = ask(stored, "test", "test_fixed_", ALL)
+    assert several.exit_code == 1
+    assert all(nodeid in several.output for nodeid in PLANTED.fixed)
+
+
+@pytest.mark.parametrize("arguments", [("test", "no::such"), ("run", "no-such-run")])
+def test_what_is_not_there_is_said_in_one_line(stored: dict[str, str | None], arguments: tuple[str, ...]) -> None:
+    result = ask(stored, *arguments)
+    assert (result.exit_code, len(result.output.splitlines())) == (1, 1)
+
+
+@pytest.mark.parametrize("command", ["runs", "flaky", "slow"])
+def test_nothing_to_show_is_explained(stored: dict[str, str | None], command: str) -> None:
+    result = ask(stored, command, "--service=other")
+    assert result.exit_code == 0
+    assert result.output.startswith("No ")
+
+
+def test_piped_tables_cut_nothing(stored: dict[str, str | None]) -> None:
+    shown = ask(stored, "flaky", ALL).output
+    assert all(nodeid in shown for nodeid in (*PLANTED.flaky_attempts, *PLANTED.flaky_commits))
+    assert "x3.0" in ask(stored, "slow", "--since=90d").output
+    assert HISTORY.latest[1].run_id in ask(stored, "runs").output
+    assert "Last error" in ask(stored, "test", PLANTED.broken[0]).output
+
+
+def test_markdown_has_counts_new_failures_and_changes(stored: dict[str, str | None]) -> None:
+    text = ask(stored, "run", "latest", "--markdown").output
+    counts = HISTORY.counts(HISTORY.latest[1])
+    assert text.startswith(f"## ❌ {counts['collected']} tests: failure\n")
+    assert f"| {counts['passed']} | {counts['failed']} | {counts['broken']} |" in text
+    new = text.partition("### New failures (2)")[2].partition("###")[0]
+    assert all(f"- `{nodeid}`: `'currency'`" in new for nodeid in PLANTED.newly_failing)
+    assert ask(stored, "run", "latest", "--markdown", "--json").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"), [("a|b <i>", "`a|b <i>`"), ("a`b", "``a`b``"), ("`x", "`` `x ``"), ("a\nb", "`a b`")]
+)
+def test_no_text_of_others_is_markup(text: str, shown: str) -> None:
+    assert code(text) == shown
+
+
+def test_doctor_finds_nothing_wrong_and_shows_no_secret(stored: dict[str, str | None], tmp_path: Path) -> None:
+    env = {**stored, "XDG_CACHE_HOME": str(tmp_path)}
+    found = answer(env, "doctor")
+    assert {finding["state"] for finding in found["findings"]} == {"good"}
+    sources = {row["name"]: (row["value"], row["source"]) for row in found["settings"]}
+    assert sources["ch_password"] == ("***", "env")
+    assert sources["ch_table"] == ("pytest_results", "default")
+    assert str(stored["PYTEST_OBSERVER_CH_PASSWORD"]) not in ask(env, "doctor").output
+
+
+def test_doctor_names_a_missing_column_and_the_statement_that_adds_it(
+    clickhouse_server: ClickHouse, database: str, stored: dict[str, str | None], tmp_path: Path
+) -> None:
+    clickhouse_server.execute(
+        f"CREATE TABLE {database}.pytest_results_runs (run_id String) ENGINE=MergeTree ORDER BY ()"
+    )
+    result = ask({**stored, "XDG_CACHE_HOME": str(tmp_path)}, "doctor", f"--ch-db={database}")
+    assert result.exit_code == 1
+    assert "pytest_results_runs.variant" in result.output
+    assert "ADD COLUMN IF NOT EXISTS `variant`" in result.output
+    assert "non_replicated_deduplication_window" in result.output
+
+
+def test_doctor_says_what_does_not_answer_and_what_is_kept(stored: dict[str, str | None], tmp_path: Path) -> None:
+    buffers = tmp_path / "pytest-test-observer"
+    buffers.mkdir()
+    (buffers / "run.jsonl").write_text('{"run_id": "r", "nodeid": "n", "status": "passed"}\n')
+    result = ask({**stored, "XDG_CACHE_HOME": str(tmp_path)}, "doctor", "--ch-url=127.0.0.1:1")
+    assert result.exit_code == 1
+    assert "cannot connect (Connection refused)" in result.output
+    assert "pytest-observer replay" in result.output
+
+
+def test_errors_say_what_to_do(stored: dict[str, str | None], database: str, tmp_path: Path) -> None:
+    assert "run pytest with --ch-url" in ask(stored, "runs", f"--ch-db={database}").output
+    missing = ask(stored, "runs", f"--ch-url=chdb://{tmp_path}/none")
+    assert (missing.exit_code, "no database is there" in missing.output) == (1, True)
+    assert not (tmp_path / "none").exists()
+    assert ask(stored, "runs", "--since=yesterday").exit_code == 2
+    assert ask({**stored, "PYTEST_OBSERVER_CH_URL": None}, "runs").exit_code == 2
+    wrong = ask(stored, "runs", "--ch-password=wrong-one")
+    assert (wrong.exit_code, "--ch-password" in wrong.output, "wrong-one" in wrong.output) == (1, True, False)
+
+
+def test_a_time_is_ago_or_a_date() -> None:
+    assert parse_since("2d", NOW_MS) == NOW_MS - 172_800_000
+    assert parse_since("1970-01-02", NOW_MS) == 86_400_000
+    with pytest.raises(ValueError, match="as in 30d"):
+        parse_since("x", NOW_MS)
+
+
+_EMBEDDED = """
+import sys
+from click.testing import CliRunner
+from pytest_test_observer._cli import main
+for line in sys.stdin:
+    print(CliRunner().invoke(main, line.split() + ["--json", "--ch-url=chdb://" + sys.argv[1]]).stdout, end="\\0")
+"""
+
+
+def test_the_embedded_engine_answers_the_same(stored: dict[str, str | None], tmp_path: Path) -> None:
+    path = tmp_path / "observer.db"
+    made = [sys.executable, "-m", "tests.history", f"--ch-url=chdb://{path}", "--tests=200", f"--now-ms={NOW_MS}"]
+    subprocess.run(made, check=True, capture_output=True)
+    asked = ["runs --since=100d", "run latest", "flaky --since=100d", f"test {PLANTED.broken[0]} --since=100d"]
+    command = [sys.executable, "-c", _EMBEDDED, str(path)]
+    done = subprocess.run(command, input="\n".join(asked), capture_output=True, text=True, check=True)
+    answers = [json.loads(text) for text in done.stdout.split("\0")[:-1]]
+    assert answers == [answer(stored, *line.split()) for line in asked]
