@@ -16,7 +16,7 @@ RUNS, TESTS = 5000, 2200
 COMMANDS = (
     ("runs",),
     ("run", "latest"),
-    ("test", "test_flaky_commits_00017"),
+    ("test", "test_broken_"),
     ("flaky",),
     ("slow",),
     ("flaky", "--since=91d"),
