@@ -12,7 +12,7 @@ import pytest
 
 from pytest_test_observer._clock import Clock
 from pytest_test_observer._extras import Extras, PhaseTimes
-from pytest_test_observer._record import AllureMeta, Event, FixtureTimes
+from pytest_test_observer._record import NS_PER_S, AllureMeta, Event, FixtureTimes
 from pytest_test_observer._verdict import PHASES
 from pytest_test_observer.plugin import NEST_MARKER
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pytest_test_observer._ids import SpanIds
 
 _attempts = pytest.StashKey[int]()
+# Seconds by which pytest's clock may differ from ours before it is taken for frozen.
+_SKEW = 1.0
 _NO_ERRORS = (pytest.skip.Exception, pytest.xfail.Exception)
 
 
@@ -74,6 +76,7 @@ class Capture:
         self._occurrences: dict[pytest.Item, int] = {}
         self._current = Extras(1, 1)
         self._nodeid = ""
+        self._since = 0.0
 
     def collected(self, items: list[pytest.Item]) -> None:
         """Learn which items share a node id (``--keep-duplicates``)."""
@@ -89,6 +92,7 @@ class Capture:
         item.stash[_attempts] = attempt
         occurrence = self._occurrences.get(item, 1) if self._occurrences else 1
         self._nodeid = item.nodeid
+        self._since = Clock.time_ns() / NS_PER_S
         markers = markers_of(item)
         span = None
         try:
@@ -135,7 +139,7 @@ class Capture:
         if when not in PHASES:
             return
         outcome = "passed" if excinfo is None else "failed"
-        extras.phases[when] = PhaseTimes(outcome, call.duration, call.start, call.stop)
+        extras.phases[when] = self._times(outcome, call)
         if when == "teardown":
             if extras.span is not None and self._nest is not None:
                 self._nest.leave(extras)
@@ -143,6 +147,14 @@ class Capture:
             extras.markers = markers_of(item)
             if self._read_allure:
                 extras.allure = self._read_allure(item)
+
+    def _times(self, outcome: str, call: pytest.CallInfo[Any]) -> PhaseTimes:
+        """Return pytest's own times, or ours where the suite froze pytest's clock (freezegun)."""
+        since, now = self._since, Clock.time_ns() / NS_PER_S
+        self._since = now
+        if since - _SKEW < call.start and now - _SKEW < call.stop < now + _SKEW:
+            return PhaseTimes(outcome, call.duration, call.start, call.stop)
+        return PhaseTimes(outcome, now - since, since, now)
 
     def extras_for(self, report: pytest.TestReport) -> Extras | None:
         """Return what belongs to a report that is about to be logged.

@@ -64,9 +64,10 @@ class Gathered:
         measured = extras.phases.get(when) if extras else None
         start = measured.start if measured else getattr(report, "start", 0.0)
         stop = measured.stop if measured else getattr(report, "stop", 0.0)
+        duration = measured.duration if measured else report.duration
         outcome = said if said in _NOT_FAILED else "failed"
         xfail = "wasxfail" in report.__dict__
-        self.phases[when] = Phase(outcome, report.duration, start, stop, xfail)
+        self.phases[when] = Phase(outcome, duration, start, stop, xfail)
         if said != "passed" or xfail:
             self._is_troubled = True
             self._add_trouble(report, when, said)
