@@ -39,7 +39,7 @@ _CHANGING = re.compile(
     r"(?<= in )\d[\d.]*s|0x[0-9a-f]+|=+|\b\d+(?:\.\d+)?(?: m?s|us)\b|~+|\(\d+\)|"
     r'"?(?:created|start|stop|duration|timestamp|uuid|time|hostname|pid)"?(?:=|: ?)"?[\w.:+-]+"?|'
     r"\d\d:\d\d:\d\d|\b\d{4}-\d\d-\d\d[T ][\d:.]*|[0-9a-f]{8}-[0-9a-f-]{27}|&#34;duration&#34;: &#34;[^&]*|"
-    r"\d+ ms|Thread-\d+|\d{10,}",
+    r"\d+ ms|Thread-\d+|\d+-MainThread|\d{10,}",
 )
 _PRINTED = re.compile(r"^(?:test-observer:.*|plugins: .*|test-observer-.*)\n", re.MULTILINE)
 
@@ -64,7 +64,7 @@ def _versions() -> dict[str, str]:
 
 def _have(neighbour: Neighbour) -> None:
     if neighbour.only_below and int(_versions()["pytest"].partition(".")[0]) >= neighbour.only_below:
-        pytest.skip(f"pytest has {neighbour.package} built in")
+        pytest.skip(f"pytest {_versions()['pytest']} has no use for {neighbour.package}")
     if neighbour.package not in _versions():
         assert TESTED_VARIABLE not in os.environ, f"{neighbour.package} is missing"
         pytest.skip(f"{neighbour.package} is tested by make neighbours")
@@ -84,7 +84,8 @@ def _told(bench: Workbench, neighbour: Neighbour, run: Run) -> Told:
 
 
 def _left(bench: Workbench) -> list[Path]:
-    return [path for path in bench.suite.rglob("*") if path.is_file()]
+    # what Hypothesis keeps there are constants out of all modules that are loaded
+    return [path for path in bench.suite.rglob("*") if path.is_file() and ".hypothesis" not in path.parts]
 
 
 def _clean(text: str) -> str:
@@ -113,7 +114,7 @@ def test_a_neighbour_does_the_same_and_its_tests_are_recorded(
     _have(neighbour)
     plugins = [flag for plugin in (neighbour.plugin, *neighbour.also) if plugin for flag in ("-p", plugin)]
     flags = [*plugins, *neighbour.flags]
-    alone = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    alone = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONHASHSEED": "0"}  # Allure's labels are a set
     with observed_in(tmp_path, clickhouse_server) as observed:
         bench = observed.bench
         _write(bench, neighbour.suite)
@@ -126,14 +127,15 @@ def test_a_neighbour_does_the_same_and_its_tests_are_recorded(
         ended = time.time()
         assert _outcomes(observed) == neighbour.rows
         rows = observed.rows("nodeid, markers, attributes, started_at, finished_at, duration")
-    assert _told(bench, neighbour, run) == without
+    told = _told(bench, neighbour, run)
+    for field in Told._fields:  # one after the other: what differs can be read then
+        assert getattr(told, field) == getattr(without, field)
     assert without.returncode != 0
     assert run.summary.startswith(f"test-observer: {len(rows)} results sent") or neighbour.dies
     assert list(bench.buffers.iterdir()) == []
     for row in rows:
         assert started <= row["started_at"] / 1000 + 0.001 <= row["finished_at"] / 1000 + 0.002 <= ended + 0.002, row
-    if "test_a.py::test_good" in (good := {row["nodeid"]: row for row in rows}) and "PLAIN" not in name:
-        assert good["test_a.py::test_good"]["duration"] < ended - started
+        assert row["duration"] < ended - started
     for row in rows:
         if row["nodeid"] == "test_a.py::test_good" and "ticket" in "".join(neighbour.suite.values()):
             assert (row["markers"], row["attributes"]) == (["telling"], {"ticket": "7"})
@@ -145,7 +147,7 @@ def test_all_neighbours_that_load_themselves_at_once(tmp_path: Path, clickhouse_
         bench = observed.bench
         _write(bench, suite)
         # an order of its own is what pytest-randomly is for; each report of the terminal is then the same
-        flags = ["-p", "no:randomly"]
+        flags = ["-p", "no:randomly", "-o", "asyncio_default_fixture_loop_scope=function"]
         all_ = NEIGHBOURS["html"]
         without = _told(bench, all_, bench.run(*flags))
         with_us = _told(bench, all_, observed.run(*flags))
