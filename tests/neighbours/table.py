@@ -7,7 +7,20 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .suites import ALLURE, BDD, CLOCK, COUNTED, FILES, HANGING, HYPOTHESIS, NETWORK, PLAIN, SUBTESTS, WAITING, WAITING_TOO
+from .suites import (
+    ALLURE,
+    BDD,
+    CLOCK,
+    COUNTED,
+    FILES,
+    HANGING,
+    HYPOTHESIS,
+    NETWORK,
+    PLAIN,
+    SUBTESTS,
+    WAITING,
+    WAITING_TOO,
+)
 
 
 class Neighbour(NamedTuple):
@@ -28,6 +41,8 @@ class Neighbour(NamedTuple):
     """Plugins that it needs beside its own."""
     dies: bool = False
     """The neighbour ends pytest, so nothing of ours is printed."""
+    has_markers: bool = True
+    """Whether tests run where our hooks do; a fork of pytest tells what is in its reports and no more."""
     only_below: int = 0
     """Major version of pytest from which there is no such neighbour: it is built in, or does not work any more."""
 
@@ -114,7 +129,8 @@ NEIGHBOURS = {
         "pytest_forked",
         {"test_a.py": PLAIN + "import os\ndef test_dies(): os._exit(3)\n"},
         {**BOTH, "test_dies": "crashed:setup"},
-        ("--forked",),
+        ("--forked", "-Wdefault"),  # with warnings as errors it fails alone
+        has_markers=False,
         only_below=9,  # every test fails there, without us too: its reports cannot be marshalled
     ),
     "freezegun": Neighbour(
