@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from tests.servers.client import ClickHouse
 
 OURS = ("-p", "pytest_test_observer.plugin")
+# The first run of a new environment compiles all it imports, on a busy machine beside others.
+PATIENT = "--observer-exit-timeout=60"
 INI = """\
 [pytest]
 addopts = -ra -v
@@ -121,7 +123,7 @@ def test_a_neighbour_does_the_same_and_its_tests_are_recorded(
         # the plugin is there, and off: its fixture is asked for
         without = _told(bench, neighbour, bench.run(*OURS, *flags, env=alone))
         started = time.time()
-        run = observed.run(*OURS, *flags, "--custom-events=true", env=alone)
+        run = observed.run(*OURS, *flags, "--custom-events=true", PATIENT, env=alone)
         if neighbour.dies:
             wait_until(lambda: not list(bench.buffers.iterdir()), "the helper to send everything")
         ended = time.time()
@@ -151,6 +153,6 @@ def test_all_neighbours_that_load_themselves_at_once(tmp_path: Path, clickhouse_
         flags = ["-p", "no:randomly", "-o", "asyncio_default_fixture_loop_scope=function"]
         all_ = NEIGHBOURS["html"]
         without = _told(bench, all_, bench.run(*flags))
-        with_us = _told(bench, all_, observed.run(*flags))
+        with_us = _told(bench, all_, observed.run(*flags, PATIENT))
         assert _outcomes(observed) == all_.rows
     assert with_us == without
