@@ -11,7 +11,7 @@ WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format types bench faults e2e collector docs site charts requirements clean
+.PHONY: help demo test check lint format types bench faults neighbours e2e collector docs site charts requirements clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -44,6 +44,9 @@ bench: $(INSTALLED) ## measure what the plugin costs
 
 faults: $(INSTALLED) ## kill processes and break servers, a hundred times and at length
 	$(BIN)/python -m bench.faults $(ARGS)
+
+neighbours: $(INSTALLED) ## run suites beside other plugins, with older and newer versions of pytest and Python
+	$(BIN)/python -m nox --session neighbours -- $(ARGS)
 
 e2e: $(INSTALLED) collector ## run the tests with the real OpenTelemetry Collector
 	$(BIN)/python -m pytest -p tests.required tests/e2e $(ARGS)

@@ -5,12 +5,13 @@ the rest with replay and looks for what was lost or doubled. Then runs against s
 measures how much longer that takes than the same run against a good one. Kills the OpenTelemetry Collector while
 pytest sends to it, where it is built. Exits with 1 if anything was not as promised.
 
-usage: python -m bench.faults [--kills 25] [--seed N] [--only kills|servers|orphans|collector]
+usage: python -m bench.faults [--kills 25] [--seed N] [--only kills|servers|fleet|orphans|collector]
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import random
 import statistics
@@ -139,6 +140,32 @@ def servers(server: ClickHouse, console: Console) -> int:
     return bad
 
 
+def fleet(server: ClickHouse, console: Console) -> int:
+    """Let 16 runs send into the same tables at once; returns how many results are missing, doubled or left over."""
+    runs = 16
+    with fresh(server) as first, contextlib.ExitStack() as stack:
+        members = []
+        for _ in range(runs):
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            members.append(Observed(Workbench(directory), server, first.database))
+            members[-1].bench.write(test_a=SUITE)
+        start = time.perf_counter()
+        processes = [observed.start("-q", "--observer-exit-timeout=60") for observed in members]
+        printed = [process.communicate()[0] for process in processes]
+        seconds = time.perf_counter() - start
+        (found,) = first.rows("count() AS rows, uniqExact(span_id) AS spans, uniqExact(run_id) AS ids", order="rows")
+        (ended,) = first.rows("count() AS runs", table="pytest_results_runs", order="runs")
+        left = sum(len(observed.bench.kept_rows()) for observed in members)
+    table = Table(title=f"{runs} runs of {RESULTS} results at once: {seconds:.1f} s")
+    for column in ("rows", "different", "runs", "rows of runs", "left on disk", "say all was sent"):
+        table.add_column(column, justify="right")
+    said = sum(f"test-observer: {RESULTS} results sent" in text for text in printed)
+    numbers = (found["rows"], found["spans"], found["ids"], ended["runs"], left, said)
+    table.add_row(*map(str, numbers))
+    console.print(table)
+    return int(numbers != (runs * RESULTS, runs * RESULTS, runs, runs, 0, runs))
+
+
 def orphans(server: ClickHouse, console: Console) -> int:
     """Kill pytest while its helper waits for servers that never answer; returns how many live too long."""
     table = Table(title="seconds that a helper lives after pytest")
@@ -184,12 +211,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="kill processes and break servers")
     parser.add_argument("--kills", type=int, default=25)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
-    parser.add_argument("--only", choices=("kills", "servers", "orphans", "collector"))
+    parser.add_argument("--only", choices=("kills", "servers", "fleet", "orphans", "collector"))
     asked = parser.parse_args()
     console = Console(width=160)
     parts: dict[str, Callable[[ClickHouse], int]] = {
         "kills": lambda server: kills(server, asked.kills, asked.seed, console),
         "servers": lambda server: servers(server, console),
+        "fleet": lambda server: fleet(server, console),
         "orphans": lambda server: orphans(server, console),
         "collector": lambda server: collector(server, asked.kills, console),
     }

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 # Of the run that tests us: nothing of it may reach the run that is tested.
 _FOREIGN = ("PYTEST_", "COV", "GITHUB_", "GITLAB_", "CI", "OTEL_", "TRACEPARENT", "TRACESTATE", "BAGGAGE", "GIT_")
+# Names the interpreter whose pytest runs the suites, where that is not the one that runs the tests: see noxfile.py.
+TESTED_VARIABLE = "OBSERVER_TESTED_PYTHON"
+TESTED_PYTHON = os.environ.get(TESTED_VARIABLE, sys.executable)
 # No test of ours runs this long; it only ends what hangs.
 _PATIENCE = 120
 
@@ -59,7 +62,7 @@ class Workbench:
         return {**kept, "XDG_CACHE_HOME": str(self.cache), "PYTHONDONTWRITEBYTECODE": "1", **(extra or {})}
 
     def start(
-        self, *arguments: str, env: dict[str, str] | None = None, python: str = sys.executable, **options: Any
+        self, *arguments: str, env: dict[str, str] | None = None, python: str = TESTED_PYTHON, **options: Any
     ) -> subprocess.Popen[str]:
         """Start pytest on the suite."""
         return subprocess.Popen(

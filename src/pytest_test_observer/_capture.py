@@ -12,7 +12,7 @@ import pytest
 
 from pytest_test_observer._clock import Clock
 from pytest_test_observer._extras import Extras, PhaseTimes
-from pytest_test_observer._record import AllureMeta, Event, FixtureTimes
+from pytest_test_observer._record import NS_PER_S, AllureMeta, Event, FixtureTimes
 from pytest_test_observer._verdict import PHASES
 from pytest_test_observer.plugin import NEST_MARKER
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pytest_test_observer._ids import SpanIds
 
 _attempts = pytest.StashKey[int]()
+# Seconds by which pytest's clock may differ from ours before it is taken for frozen.
+_SKEW = 1.0
 _NO_ERRORS = (pytest.skip.Exception, pytest.xfail.Exception)
 
 
@@ -41,7 +43,7 @@ class Nesting(Protocol):
 class Marks(Protocol):
     """Where the running test is marked down."""
 
-    def start(self, nodeid: str, location: tuple[str, int | None, str], extras: Extras) -> None:
+    def start(self, nodeid: str, location: tuple[str, int | None, str], extras: Extras, now_ns: int) -> None:
         """An attempt begins with its setup."""
 
     def phase(self, when: str) -> None:
@@ -75,6 +77,7 @@ class Capture:
         self._current = Extras(1, 1)
         self._nodeid = ""
         self._phase = self._phase_before = PHASES[0]
+        self._since = 0.0
 
     def collected(self, items: list[pytest.Item]) -> None:
         """Learn which items share a node id (``--keep-duplicates``)."""
@@ -92,6 +95,8 @@ class Capture:
         occurrence = self._occurrences.get(item, 1) if self._occurrences else 1
         self._nodeid = nodeid = item.nodeid
         self._phase = PHASES[0]
+        now_ns = Clock.time_ns()
+        self._since = now_ns / NS_PER_S
         markers = markers_of(item)
         span = None
         try:
@@ -99,7 +104,7 @@ class Capture:
                 span = self._nested(item, occurrence, attempt)
         finally:
             self._current = Extras(occurrence, attempt, markers=markers, span=span)
-            self._marks.start(nodeid, item.location, self._current)
+            self._marks.start(nodeid, item.location, self._current, now_ns)
 
     def _nested(self, item: pytest.Item, occurrence: int, attempt: int) -> SpanIds | None:
         if self._nest is not None:
@@ -134,7 +139,7 @@ class Capture:
         if when not in PHASES:
             return
         outcome = "passed" if excinfo is None else "failed"
-        extras.phases[when] = PhaseTimes(outcome, call.duration, call.start, call.stop)
+        extras.phases[when] = self._times(outcome, call)
         if when != "teardown":
             self._enter("call" if when == "setup" and excinfo is None else "teardown")
             return
@@ -144,6 +149,14 @@ class Capture:
         extras.markers = markers_of(item)
         if self._read_allure:
             extras.allure = self._read_allure(item)
+
+    def _times(self, outcome: str, call: pytest.CallInfo[Any]) -> PhaseTimes:
+        """Return pytest's own times, or ours where the suite froze pytest's clock (freezegun)."""
+        since, now = self._since, Clock.time_ns() / NS_PER_S
+        self._since = now
+        if since - _SKEW < call.start and now - _SKEW < call.stop < now + _SKEW:
+            return PhaseTimes(outcome, call.duration, call.start, call.stop)
+        return PhaseTimes(outcome, now - since, since, now)
 
     def extras_for(self, report: pytest.TestReport) -> Extras | None:
         """Return what belongs to a report that is about to be logged.

@@ -1,14 +1,17 @@
 """The clock of the plugin, out of reach of the tested suite.
 
 Libraries that freeze time replace the functions of ``time`` in every module they find them in. Attributes of
-a class are not searched, so what is kept here stays the real thing.
+a class are not searched, so what is kept here stays the real thing. This module is loaded when the plugin is on; a
+conftest may have frozen time before that.
 """
 
 from __future__ import annotations
 
 import time
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING
+from functools import partial
+from types import BuiltinFunctionType
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,11 +19,18 @@ if TYPE_CHECKING:
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
+def _real(function: Callable[[], Any], clock: str, asked: str) -> Callable[[], Any]:
+    """Return a function of ``time``; where it is frozen, one that nobody freezes and that reads the same clock."""
+    if isinstance(function, BuiltinFunctionType) or not hasattr(time, clock):
+        return function
+    return partial(getattr(time, asked), getattr(time, clock))
+
+
 class Clock:
     """Real time: ``time_ns`` since the epoch, ``monotonic`` in seconds."""
 
-    time_ns: Callable[[], int] = staticmethod(time.time_ns)
-    monotonic: Callable[[], float] = staticmethod(time.monotonic)
+    time_ns: Callable[[], int] = staticmethod(_real(time.time_ns, "CLOCK_REALTIME", "clock_gettime_ns"))
+    monotonic: Callable[[], float] = staticmethod(_real(time.monotonic, "CLOCK_MONOTONIC", "clock_gettime"))
     sleep: Callable[[float], None] = staticmethod(time.sleep)
 
 

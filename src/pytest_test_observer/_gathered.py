@@ -92,7 +92,8 @@ class Gathered:
         measured = self.extras.phases.get(report.when) if self.extras else None
         start = measured.start if measured else getattr(report, "start", 0.0)
         stop = measured.stop if measured else getattr(report, "stop", 0.0)
-        return Phase(said if said in _NOT_FAILED else "failed", report.duration, start, stop, xfail)
+        duration = measured.duration if measured else report.duration
+        return Phase(said if said in _NOT_FAILED else "failed", duration, start, stop, xfail)
 
     def _add_trouble(self, report: pytest.TestReport, when: str, said: str) -> None:
         if said in _NOT_FAILED:
@@ -117,12 +118,10 @@ class Gathered:
         }
         self._phases = _in_order({**measured, **self.phases})
 
-    def ordinary(self) -> tuple[pytest.TestReport, pytest.TestReport, pytest.TestReport] | None:
-        """Return the reports of setup, call and teardown where all that is to say is that they passed."""
-        plain = self._plain
-        if self._is_ordinary and len(plain) == len(PHASES):
-            return plain["setup"], plain["call"], plain["teardown"]
-        return None
+    @property
+    def is_ordinary(self) -> bool:
+        """Whether all that is to say is that setup, call and teardown passed."""
+        return self._is_ordinary and len(self._plain) == len(PHASES)
 
     @property
     def phases(self) -> dict[str, Phase]:

@@ -140,18 +140,13 @@ class Naming:
         self.tally.count(identity, record)
         return record
 
-    def ordinary(
-        self, key: Key, extras: Extras, reports: Sequence[pytest.TestReport], inner: Inner = NO_INNER
-    ) -> TestRecord:
-        """Build the record of a first attempt that only passed, and count it: ``record()`` by the shortest way.
-
-        ``reports`` are those of setup, call and teardown.
-        """
-        setup, call, teardown = reports
+    def ordinary(self, key: Key, gathered: Gathered, extras: Extras, inner: Inner) -> TestRecord:
+        """Build the record of a first attempt that only passed, and count it: ``record()`` by the shortest way."""
+        setup, call, teardown = extras.phases["setup"], extras.phases["call"], extras.phases["teardown"]
         nodeid = storable(key.nodeid)
-        start_ns = int(extras.phases["setup"].start * NS_PER_S)
-        end_ns = max(int(extras.phases["teardown"].stop * NS_PER_S), start_ns)
-        file, line, function = location_of(teardown.location)
+        start_ns = int(setup.start * NS_PER_S)
+        end_ns = max(int(teardown.stop * NS_PER_S), start_ns)
+        file, line, function = location_of(gathered.location)
         ids = self.ids
         if ids.scope == "test":
             span, parent_span_id = ids.test(nodeid, 1)
@@ -371,10 +366,9 @@ class Recorder:
         else:
             del self._open[key]
             self._ended[key.worker] = key
-        reports = gathered.ordinary()
-        if reports is not None and extras is not None and self._is_ordinary(extras):
+        if gathered.is_ordinary and extras is not None and self._is_ordinary(extras):
             inner = self._inner(gathered, extras) if self._detail != "test" else NO_INNER
-            self._sink(self.naming.ordinary(key, extras, reports, inner))
+            self._sink(self.naming.ordinary(key, gathered, extras, inner))
             return
         gathered.complete(extras)
         verdict = decide(gathered.attempt)

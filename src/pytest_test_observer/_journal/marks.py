@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pytest_test_observer._clock import Clock
 from pytest_test_observer._gathered import location_of, ungrouped
 from pytest_test_observer._ids import SpanIds  # noqa: TC001 - msgspec reads it at run time
 from pytest_test_observer._journal.append import identity
@@ -71,13 +70,13 @@ class MarkWriter:
         self._grouped = grouped
         self._page, self._fd, self._identity = _mapped(path, slot)
 
-    def start(self, nodeid: str, location: tuple[str, int | None, str], extras: Extras) -> None:
+    def start(self, nodeid: str, location: tuple[str, int | None, str], extras: Extras, now_ns: int) -> None:
         """An attempt begins; ``location`` is pytest's (file, line from 0, domain)."""
         if self._grouped:
             nodeid = ungrouped(nodeid)
         occurrence, attempt, markers, span = extras.occurrence, extras.attempt, extras.markers, extras.span
         # in the order of the fields of Start, which is encoded as such an array
-        self.put((self._worker, nodeid, occurrence, attempt, Clock.time_ns(), location, markers, span))
+        self.put((self._worker, nodeid, occurrence, attempt, now_ns, location, markers, span))
 
     def put(self, start: Start | tuple[object, ...]) -> None:
         """Set the mark of an attempt that begins; a tuple has the fields of ``Start`` in their order."""

@@ -14,7 +14,7 @@ from pytest_test_observer._columns import TABLES
 from pytest_test_observer._destinations._answers import error_code, reply_to, without_secrets
 from pytest_test_observer._destinations.embedded import IN_MEMORY, opened
 from pytest_test_observer._destinations.schema import Place
-from pytest_test_observer._destinations.settings import SHORTEST_SECRET
+from pytest_test_observer._secrets import SHORTEST_SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

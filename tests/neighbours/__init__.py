@@ -1,0 +1,1 @@
+"""Other plugins beside ours: each with a small suite, run with us and without."""
