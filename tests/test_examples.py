@@ -51,8 +51,8 @@ def test_the_readme_quotes_the_report_as_it_is(demo: Demo) -> None:
 
 
 def test_one_command_after_the_demo_names_the_flaky_tests(demo: Demo) -> None:
-    script = Path(sys.executable).with_name("pytest-observer")
-    command = [str(script), "flaky", f"--ch-url=chdb://{demo.database}", "--json"]
+    script = str(Path(sys.executable).with_name("pytest-observer"))
+    command = [script, "flaky", f"--ch-url=chdb://{demo.database}", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     named = {(row["service"], row["nodeid"]) for row in json.loads(done.stdout)}
     assert named == {
