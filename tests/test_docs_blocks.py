@@ -39,6 +39,7 @@ _SETTING = re.compile(r"[A-Z][A-Z_]+=")
 # Which test runs the programs, queries and recipes of a page: that of the page, or one below.
 HERE = "test_docs_blocks"
 RUN_BY = {
+    ("cli", "yaml"): HERE,
     ("clickhouse-cloud", "sql"): HERE,
     ("collector", "yaml"): HERE,
     ("forks", "yaml"): HERE,
@@ -53,7 +54,7 @@ RUN_BY = {
     ("shards", "yaml"): HERE,
 }
 # Programs of others that pages start.
-FOREIGN = ("docker", "otelcol-contrib", "python")
+FOREIGN = ("docker", "eval", "otelcol-contrib", "python")
 TWO = "def test_one(): pass\ndef test_two(): pass\n"
 # Options of plugins that are not ours: a recipe is run without them.
 SPLIT = ("--splits", "--group")
@@ -114,7 +115,9 @@ def steps(text: str, **context: str) -> list[Step]:
     return found
 
 
-def _jobs(recipe: dict[str, Any]) -> list[dict[str, Any]]:
+def _jobs(recipe: Any) -> list[dict[str, Any]]:
+    if isinstance(recipe, list):  # the steps alone
+        return [{"steps": recipe}]
     jobs = recipe.get("jobs", recipe)
     return [job for job in jobs.values() if isinstance(job, dict) and ("steps" in job or "script" in job)]
 
@@ -236,6 +239,18 @@ def test_the_recipe_for_github_sends_and_knows_the_job(machine: Machine) -> None
     rows = machine.observed.rows("ci_provider, ci_run_id, ci_job, ci_attempt, change_id")
     assert rows[0] == {"ci_provider": "github", "ci_run_id": "77", "ci_job": "test", "ci_attempt": 2, "change_id": "12"}
     assert list((machine.suite / "observer" / "pytest-test-observer").iterdir()) == []
+
+
+def test_the_steps_for_github_show_the_summary_of_the_run(machine: Machine, tmp_path: Path) -> None:
+    tests, show = steps(of("cli", "yaml")[0], **{"github.run_id": "77", "github.run_attempt": "2"})
+    system = {**GITHUB, **machine.observed.env, "PYTEST_OBSERVER_CH_URL": machine.observed.server.url}
+    assert machine.run(tests, system).returncode == 0
+    summary = tmp_path / "summary.md"
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    given = {"PYTEST_OBSERVER_CH_DB": machine.observed.database, "GITHUB_STEP_SUMMARY": str(summary), "PATH": path}
+    env = {**machine.observed.bench.environment(), **system, **given, **show.env}
+    subprocess.run(["sh", "-c", show.command], env=env, check=True)
+    assert summary.read_text().startswith("## ✅ 2 tests: success\n")
 
 
 def test_without_its_variable_the_recipe_for_github_records_nothing_and_passes(machine: Machine) -> None:

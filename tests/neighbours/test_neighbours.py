@@ -43,7 +43,10 @@ _CHANGING = re.compile(
     r"\d\d:\d\d:\d\d|\b\d{4}-\d\d-\d\d[T ][\d:.]*|[0-9a-f]{8}-[0-9a-f-]{27}|&#34;duration&#34;: &#34;[^&]*|"
     r"\d+ ms|Thread-\d+|\d+-MainThread|\d{10,}",
 )
-_PRINTED = re.compile(r"^(?:test-observer:.*|plugins: .*|test-observer-.*)\n", re.MULTILINE)
+_PRINTED = re.compile(
+    r"^(?:test-observer:.*|plugins: .*|test-observer-.*|(?:Slowest|Flaky) tests of this run.*(?:\n  .*)*)\n",
+    re.MULTILINE,
+)
 
 
 class Told(NamedTuple):
