@@ -107,8 +107,12 @@ class Observed:
 
     @property
     def env(self) -> dict[str, str]:
-        """Credentials, where they belong."""
-        return {"PYTEST_OBSERVER_CH_USER": self.server.user, "PYTEST_OBSERVER_CH_PASSWORD": self.server.password}
+        """Credentials, where they belong; and patience, for what is no test of its end."""
+        return {
+            "PYTEST_OBSERVER_CH_USER": self.server.user,
+            "PYTEST_OBSERVER_CH_PASSWORD": self.server.password,
+            "PYTEST_OBSERVER_EXIT_TIMEOUT": "60",
+        }
 
     def run(self, *arguments: str, env: dict[str, str] | None = None, **options: Any) -> Run:
         """Run pytest on the suite, observed."""

@@ -265,7 +265,9 @@ def _arrived(receiver: Receiver) -> list[Span]:
 def test_a_batch_that_is_in_doubt_never_comes_to_clickhouse(observed: Observed) -> None:
     observed.bench.write(test_a="def test_a(): pass")
     with faulty("silent") as silent:
-        run = observed.run(f"--otlp-endpoint={silent.url}", "--otlp-protocol=http/protobuf")
+        run = observed.run(
+            f"--otlp-endpoint={silent.url}", "--otlp-protocol=http/protobuf", "--observer-exit-timeout=3"
+        )
     assert "0 results sent" in run.summary
     assert "1 kept on disk" in run.summary
     # whether the tables were made ahead is a matter of time

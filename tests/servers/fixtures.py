@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .client import ClickHouse, at_url, embedded_query, running_clickhouse
+from tests.killing import wait_until
+
+from .client import ClickHouse, ServerAnswer, at_url, embedded_query, running_clickhouse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["clickhouse_server", "controllable_clickhouse", "database", "embedded_query", "query"]
 
 URL_VARIABLE = "CLICKHOUSE_TEST_URL"
+_DATABASE_NOT_EMPTY = 219
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +41,18 @@ def database(clickhouse_server: ClickHouse) -> Iterator[str]:
     _reset(clickhouse_server)
     yield name
     _reset(clickhouse_server)
-    clickhouse_server.execute(f"DROP DATABASE {name} SYNC")
+    wait_until(lambda: _is_dropped(clickhouse_server, name), "the database is dropped")
+
+
+def _is_dropped(server: ClickHouse, name: str) -> bool:
+    """Drop a database; the server may still be making a table there for a helper that was ended."""
+    try:
+        server.execute(f"DROP DATABASE IF EXISTS {name} SYNC")
+    except ServerAnswer as answer:
+        if answer.code != _DATABASE_NOT_EMPTY:
+            raise
+        return False
+    return True
 
 
 def _reset(server: ClickHouse) -> None:
