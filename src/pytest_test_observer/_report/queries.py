@@ -1,7 +1,8 @@
 """The questions that a report asks, as SQL. Each answers with columns, in the formats of the page.
 
 A test is counted once a run, by its last attempt. Which attempt is the last is not asked by grouping, for which
-every name of every run would have to be held in memory, but by what there is no later attempt of: few have one.
+every name of every run would have to be held in memory, but by what there is no later attempt of: few have one. Of
+a test that never had a second attempt, which is most of them, each is the last.
 """
 
 # ruff: noqa: S608 - values are quoted by literals(), the reader puts in the tables
@@ -98,8 +99,10 @@ ORDER BY started DESC, id, variant LIMIT {RUNS_KEPT}"""
 
 def _is_last(scope: Scope) -> str:
     key = f"cityHash64({_RUN}, repository, nodeid, toUInt32({{attempt}}))"
-    return f"""{key.format(attempt="attempt")} NOT IN (
-      SELECT {key.format(attempt="attempt - 1")} FROM $results WHERE {scope.where} AND attempt > 1)"""
+    later = f"FROM $results WHERE {scope.where} AND attempt > 1"
+    # the engine computes the key for those rows alone that need it
+    return f"""if(nodeid IN (SELECT nodeid {later}),
+      {key.format(attempt="attempt")} NOT IN (SELECT {key.format(attempt="attempt - 1")} {later}), 1)"""
 
 
 def tests(scope: Scope) -> str:
@@ -121,35 +124,26 @@ FROM (
 ) GROUP BY {_IDENTITY} ORDER BY nodeid, service, repository"""
 
 
-def _verdicts_of_bad(scope: Scope) -> str:
+def troubled(scope: Scope) -> str:
+    """Return tests that fail on a branch, or passed and did not on one commit, each under one variant.
+
+    ``failing`` is whether the last run on some branch was not good, ``places`` are the first such branches and
+    variants. ``flaky`` counts the runs that were not good on commits that others passed on, from ``since`` to ``last``.
+    Both are asked for at once, because reading the rows is what takes time.
+    """
     return f"""
-  SELECT {_IDENTITY}, git_branch, git_commit, variant, status, finished_at FROM $results
+SELECT {_IDENTITY}, toUInt8(countIf(NOT of_commit) > 0) AS failing,
+  arrayStringConcat(arraySlice(arraySort(groupArrayIf(place, NOT of_commit)), 1, 5), ', ') AS places,
+  sumIf(bad, of_commit) AS flaky, minIf(first, of_commit) AS since, maxIf(latest, of_commit) AS last
+FROM (
+  SELECT {_IDENTITY}, arrayJoin([0, 1]) AS of_commit, if(of_commit, git_commit, git_branch) AS what,
+    arrayStringConcat(arrayFilter(x -> x != '', [what, toString(variant)]), ' · ') AS place,
+    countIf({_BAD}) AS bad, minIf(finished_at, {_BAD}) AS first, maxIf(finished_at, {_BAD}) AS latest
+  FROM $results
   WHERE {scope.where} AND nodeid IN (SELECT nodeid FROM $results WHERE {scope.where} AND {_BAD})
-    AND {_is_last(scope)}"""
-
-
-def failing(scope: Scope) -> str:
-    """Return tests whose last run on a branch under a variant was not good, with these."""
-    return f"""
-SELECT {_IDENTITY}, arrayStringConcat(arraySlice(arraySort(groupArray(place)), 1, 5), ', ') AS places,
-  max(seen) AS seen
-FROM (
-  SELECT {_IDENTITY}, arrayStringConcat(arrayFilter(x -> x != '', [git_branch, toString(variant)]), ' · ') AS place,
-    max(finished_at) AS seen
-  FROM ({_verdicts_of_bad(scope)}
-  ) GROUP BY {_IDENTITY}, git_branch, variant HAVING argMax(status, finished_at) IN ('failed', 'broken')
-) GROUP BY {_IDENTITY}"""
-
-
-def both_ways(scope: Scope) -> str:
-    """Return tests that passed and did not on one commit under one variant, with the runs that did not."""
-    return f"""
-SELECT {_IDENTITY}, sum(bad) AS runs, min(first) AS since, max(latest) AS last
-FROM (
-  SELECT {_IDENTITY}, countIf({_BAD}) AS bad, countIf(status = 'passed') AS good,
-    minIf(finished_at, {_BAD}) AS first, maxIf(finished_at, {_BAD}) AS latest
-  FROM ({_verdicts_of_bad(scope)}
-  ) WHERE git_commit != '' GROUP BY {_IDENTITY}, git_commit, variant HAVING good > 0 AND bad > 0
+    AND {_is_last(scope)}
+  GROUP BY {_IDENTITY}, variant, of_commit, what
+  HAVING if(of_commit, what != '' AND bad > 0 AND countIf(status = 'passed') > 0, argMax({_BAD}, finished_at))
 ) GROUP BY {_IDENTITY}"""
 
 
