@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from pytest_test_observer._destinations._stored import literals
 
-__all__ = ["FAILURES_KEPT", "GROUPS_KEPT", "LATEST", "RUNS_KEPT", "TIMELINE_KEPT", "Scope"]
+__all__ = ["ERROR_TEXT", "FAILURES_KEPT", "GROUPS_KEPT", "LATEST", "RUNS_KEPT", "TIMELINE_KEPT", "Scope"]
 
 LATEST = "latest"
 RUNS_KEPT = 2_000
@@ -40,7 +40,7 @@ _HISTORY_OF = "arrayStringConcat(arrayReverse(arrayMap(one -> substring('{letter
 # The first line without what differs each time: addresses, ids, times and long numbers. Short numbers are what a test
 # says: "assert 3 == 4" is another error than "assert 5 == 6".
 _DIFFERS = r"0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}|[0-9]+\\.[0-9]+|[0-9]{5,}"
-_TEXT = f"replaceRegexpAll(substringUTF8(splitByChar('\\n', error_message)[1], 1, 300), '{_DIFFERS}', '…')"
+ERROR_TEXT = f"replaceRegexpAll(substringUTF8(splitByChar('\\n', error_message)[1], 1, 300), '{_DIFFERS}', '…')"
 
 
 class Scope(NamedTuple):
@@ -150,7 +150,7 @@ FROM (
 def groups(scope: Scope) -> str:
     """Return errors by type and first line, those of most tests first."""
     return f"""
-SELECT error_type AS type, {_TEXT} AS text, count() AS attempts, uniqExact({_IDENTITY}) AS tests,
+SELECT error_type AS type, {ERROR_TEXT} AS text, count() AS attempts, uniqExact({_IDENTITY}) AS tests,
   uniqExact({_RUN}) AS runs, min(finished_at) AS first, max(finished_at) AS last, count() OVER () AS of
 FROM $results WHERE {scope.where} AND {_BAD}
 GROUP BY type, text ORDER BY tests DESC, attempts DESC, type, text LIMIT {GROUPS_KEPT}"""
@@ -160,12 +160,12 @@ def failures(scope: Scope) -> str:
     """Return the last failure of each test with each error, newest first."""
     keys = f"{_RUN}, {_IDENTITY}, attempt"
     return f"""
-SELECT {_IDENTITY}, run_id, variant, error_type AS type, {_TEXT} AS text, finished_at AS at, attempt, outcome,
+SELECT {_IDENTITY}, run_id, variant, error_type AS type, {ERROR_TEXT} AS text, finished_at AS at, attempt, outcome,
   when_phase AS phase, worker_id AS worker, {_cut("error_message", _MESSAGE_CHARACTERS)} AS message,
   {_cut("error_stacktrace", _STACK_CHARACTERS, end=True)} AS stack, trace_id AS trace, ci_url
 FROM $results WHERE {scope.where} AND {_BAD} AND ({keys}) IN (
   SELECT {keys} FROM (
-    SELECT {keys}, error_type, {_TEXT} AS text, finished_at FROM $results WHERE {scope.where} AND {_BAD}
+    SELECT {keys}, error_type, {ERROR_TEXT} AS text, finished_at FROM $results WHERE {scope.where} AND {_BAD}
     ORDER BY finished_at DESC, attempt DESC, nodeid LIMIT 1 BY {_IDENTITY}, error_type, text LIMIT {FAILURES_KEPT}
   )
 ) ORDER BY at DESC, nodeid, attempt DESC LIMIT {FAILURES_KEPT}"""
