@@ -11,10 +11,10 @@ WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format types bench faults neighbours e2e collector docs site charts requirements clean
+.PHONY: help demo test check lint format types bench bench-reading faults neighbours e2e collector docs site charts requirements clean
 
 help: ## list the verbs
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(INSTALLED) ## run the examples into an embedded database and print what it knows then
 	@$(BIN)/python examples/demo.py .demo/observer.db
@@ -41,6 +41,9 @@ types: $(INSTALLED) ## check types
 
 bench: $(INSTALLED) ## measure what the plugin costs
 	$(BIN)/python -m bench.cost --peers $(ARGS)
+
+bench-reading: $(INSTALLED) ## measure the commands that read, on ten million rows (1 GB in the temporary directory)
+	$(BIN)/python -m bench.reading $(ARGS)
 
 faults: $(INSTALLED) ## kill processes and break servers, a hundred times and at length
 	$(BIN)/python -m bench.faults $(ARGS)

@@ -14,9 +14,10 @@ from click.testing import CliRunner, Result
 
 from pytest_test_observer._cli import main
 from pytest_test_observer._cli.run_shown import code
+from pytest_test_observer._columns import TABLES
 from pytest_test_observer._destinations._http import connect
 from pytest_test_observer._destinations.config import destinations_of
-from pytest_test_observer._destinations.schema import Place
+from pytest_test_observer._destinations.schema import Place, create_table
 from pytest_test_observer._reading.filters import parse_since
 from pytest_test_observer._settings import SETTINGS, resolve_layers
 from tests.history import SERVICE, VARIANTS, History, write
@@ -258,6 +259,77 @@ def test_a_time_is_ago_or_a_date() -> None:
     assert parse_since("1970-01-02", NOW_MS) == 86_400_000
     with pytest.raises(ValueError, match="as in 30d"):
         parse_since("x", NOW_MS)
+
+
+# --- the cells of a matrix share one id
+
+# From service and variant to the tests that failed; all have the tests a, b and c, at the same time.
+CELLS = {("shop", "py3.10"): "a", ("shop", "py3.14"): "b", ("mail", "py3.14"): ""}
+EARLIER_CELLS = {("shop", "py3.10"): "a", ("shop", "py3.14"): "", ("mail", "py3.14"): ""}
+
+
+def _cell(run_id: str, started: int, service: str, variant: str) -> dict[str, Any]:
+    finished = started + 1000
+    times = {"timestamp": str(finished), "started_at": started, "finished_at": finished}
+    return {"run_id": run_id, "service": service, "variant": variant, "git_commit": run_id, **times}
+
+
+@pytest.fixture(scope="module")
+def matrix(clickhouse_server: ClickHouse, stored: dict[str, str | None]) -> Iterator[dict[str, str | None]]:
+    """The environment of a command that reads two pipelines, whose cells have one run id each."""
+    name = f"{DATABASE}_matrix"
+    clickhouse_server.execute(f"DROP DATABASE IF EXISTS {name}")
+    clickhouse_server.execute(f"CREATE DATABASE {name}")
+    for table in TABLES.values():
+        clickhouse_server.execute(create_table(table, Place(name, "pytest_results")))
+    results, runs = [], []
+    for run_id, cells, started in (("ci-1", EARLIER_CELLS, NOW_MS - 90_000), ("ci-2", CELLS, NOW_MS - 60_000)):
+        for of, failed in cells.items():
+            cell = _cell(run_id, started, *of)
+            runs.append({**cell, "status": "failure" if failed else "success", "collected": 3})
+            verdicts = {test: "failed" if test in failed else "passed" for test in "abc"}
+            results += [
+                {**cell, "nodeid": test, "attempt": 1, "status": verdict, "outcome": verdict, "when_phase": "call"}
+                for test, verdict in verdicts.items()
+            ]
+    for table, rows in (("pytest_results", results), ("pytest_results_runs", runs)):
+        data = "\n".join(map(json.dumps, rows)).encode()
+        clickhouse_server.execute(f"INSERT INTO {table} FORMAT JSONEachRow", data, database=name)
+    yield {**stored, "PYTEST_OBSERVER_CH_DB": name}
+    clickhouse_server.execute(f"DROP DATABASE {name} SYNC")
+
+
+def test_a_shared_run_id_asks_for_the_variant_and_names_what_there_is(matrix: dict[str, str | None]) -> None:
+    for name in ("ci-2", "ci"):
+        result = ask(matrix, "run", name)
+        assert result.exit_code == 1
+        assert "--variant" in result.output
+        assert all(", ".join(("ci-2", *of)) in result.output for of in CELLS)
+
+
+@pytest.mark.parametrize(("variant", "failed"), [("py3.10", "a"), ("py3.14", "b")])
+def test_a_cell_of_a_matrix_is_a_run_of_its_own(matrix: dict[str, str | None], variant: str, failed: str) -> None:
+    found = answer(matrix, "run", "ci-2", f"--variant={variant}", "--service=shop")
+    assert (found["run"]["variant"], found["previous"]["variant"], found["previous"]["run_id"]) == (
+        variant,
+        variant,
+        "ci-1",
+    )
+    assert names(found["failures"]) == [failed]
+    assert [test["attempts"] for test in found["slowest"]] == [1, 1, 1]
+    assert found["changes"]["new_failures"] == (["b"] if variant == "py3.14" else [])
+    assert found["changes"]["fixed"] == []
+
+
+def test_the_history_of_a_test_has_each_cell(matrix: dict[str, str | None]) -> None:
+    found = answer(matrix, "test", "a", "--service=shop")
+    assert [(row["run_id"], row["variant"], row["verdict"]) for row in found["history"]] == [
+        ("ci-2", "py3.10", "failed"),
+        ("ci-2", "py3.14", "passed"),
+        ("ci-1", "py3.10", "failed"),
+        ("ci-1", "py3.14", "passed"),
+    ]
+    assert answer(matrix, "flaky") == []
 
 
 _EMBEDDED = """

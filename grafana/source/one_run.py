@@ -9,7 +9,6 @@ from grafana.source.sql import (
     CI_LINK,
     CONTEXT,
     COUNTS,
-    ERROR,
     IDENTITY,
     OF_RUN,
     OF_RUNS,
@@ -25,6 +24,7 @@ from grafana.source.sql import (
     value,
 )
 from grafana.source.variables import CONTEXTS, FEATURES, RUN_IDS, TABLES
+from pytest_test_observer._report.queries import ERROR_TEXT
 
 _TESTS = tests(OF_RUN)
 _THE_RUN = all_of(TIME, *CONTEXT, RUN)
@@ -140,7 +140,7 @@ _FAILURES = [
     table(
         "Failures by error",
         "What went wrong, once for each kind: the first line without addresses, ids, times and long numbers.",
-        f"SELECT error_type, {ERROR} AS error, uniqExact({IDENTITY}) AS tests, count() AS attempts,\n"
+        f"SELECT error_type, {ERROR_TEXT} AS error, uniqExact({IDENTITY}) AS tests, count() AS attempts,\n"
         "  arraySort(groupUniqArray(5)(nodeid)) AS for_example\n"
         f"FROM {RESULTS}\nWHERE {OF_RUN}\n  AND status IN {BAD}\n"
         "GROUP BY error_type, error ORDER BY tests DESC, attempts DESC, error LIMIT 100",

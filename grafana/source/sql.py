@@ -68,12 +68,6 @@ STORY = _contains("allure_labels['story']", "story")
 MARKER = _contains("markers", "marker")
 NODEID = f"nodeid = {value('nodeid')}"
 RUN = f"run_id = {value('run')}"
-# The first line without what differs each time: addresses, ids, times and long numbers. Short numbers are what a test
-# says.
-ERROR = (
-    "replaceRegexpAll(substringUTF8(splitByChar('\\n', error_message)[1], 1, 300), "
-    "'0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}|[0-9]+\\\\.[0-9]+|[0-9]{5,}', '…')"
-)
 
 
 def all_of(*conditions: str) -> str:

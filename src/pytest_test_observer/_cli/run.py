@@ -33,6 +33,7 @@ _NO_RUN = (
     "no such run is recorded there. `pytest-observer runs` lists them; results of a run that were kept on disk are "
 )
 _NO_RUN += "sent by `pytest-observer replay`."
+_SEVERAL = "several runs are called so. Give one of them: a longer id, --variant or --service.\n  "
 # Lists of a summary are cut there: GitHub takes 1 MiB, people less.
 _LIMIT = 50
 
@@ -44,8 +45,9 @@ _LIMIT = 50
 def run(run_id: str, *, markdown: bool, as_json: bool, **given: Any) -> None:  # noqa: ANN401 (filters and settings)
     """Show one run: verdicts, failures, the slowest tests, and what changed.
 
-    RUN_ID is an id, its unique beginning, or "latest", to which the filters apply. The run is compared with the last
-    complete run before it of the same branch, variant, service and repository. A partial run makes no test vanish.
+    RUN_ID is an id, its unique beginning, or "latest". Where the cells of a CI matrix share an id, --variant tells
+    which one. The run is compared with the last complete run before it of the same branch, variant, service and
+    repository. A partial run makes no test vanish.
     """
     from pytest_test_observer._cli.run_shown import markdown_of, show  # noqa: PLC0415 - not for --help
 
@@ -64,11 +66,9 @@ def run(run_id: str, *, markdown: bool, as_json: bool, **given: Any) -> None:  #
 
 def answer_of(reader: Reader, run_id: str, filters: Filters) -> dict[str, Any]:
     """Return a run as plain data: its row, counts, failures, flaky and slowest tests, changes (None: no comparison)."""
-    from pytest_test_observer._reading.runs import compare, find_run, previous_run, verdicts  # noqa: PLC0415
+    from pytest_test_observer._reading.runs import compare, previous_run, verdicts  # noqa: PLC0415 - not for --help
 
-    found = find_run(reader, run_id, filters)
-    if found is None:
-        raise Unanswered(f"{run_id}: {_NO_RUN}")
+    found = _found(reader, run_id, filters)
     now, before = verdicts(reader, found), previous_run(reader, found)
     change = compare(now, verdicts(reader, before), partial=found["partial"]) if before else None
     slowest = sorted(now, key=lambda verdict: -verdict.seconds)[: filters.limit]
@@ -91,3 +91,16 @@ def answer_of(reader: Reader, run_id: str, filters: Filters) -> dict[str, Any]:
             "vanished": change.vanished,
         },
     }
+
+
+def _found(reader: Reader, run_id: str, filters: Filters) -> dict[str, Any]:
+    """Return the one run that is meant; raises Unanswered where there is none, and where there are several."""
+    from pytest_test_observer._reading.runs import find_runs  # noqa: PLC0415 - not for --help
+
+    found = find_runs(reader, run_id, filters)
+    if not found:
+        raise Unanswered(f"{run_id}: {_NO_RUN}")
+    if len(found) > 1:
+        names = [", ".join(filter(None, (run["run_id"], run["service"], run["variant"]))) for run in found]
+        raise Unanswered(f"{run_id}: {_SEVERAL}" + "\n  ".join(sorted(names)))
+    return found[0]

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pytest_test_observer._reading.filters import Filters
     from pytest_test_observer._reading.reader import Reader
 
-__all__ = ["Change", "Verdict", "compare", "find_run", "list_runs", "previous_run", "verdicts"]
+__all__ = ["Change", "Verdict", "compare", "find_runs", "list_runs", "previous_run", "verdicts"]
 
 Row = dict[str, Any]
 BAD = ("failed", "broken")
@@ -22,7 +22,13 @@ _COLUMNS = """run_id, started_at, finished_at, duration, status, exit_status, co
     passed, failed, broken, skipped, flaky, reruns, workers, ci_provider, ci_run_id, ci_job, ci_attempt, ci_url,
     change_id, git_commit, git_branch, service, repository, variant, trace_id"""
 _LIST = f"SELECT {_COLUMNS} FROM $runs WHERE {{where}} ORDER BY timestamp DESC, run_id DESC LIMIT {{limit:UInt64}}"  # noqa: S608
-_ONE = f"SELECT {_COLUMNS} FROM $runs WHERE {{condition}} ORDER BY timestamp DESC LIMIT 2"  # noqa: S608
+# Sessions of one id, service and variant are one after another: the latest stands for them.
+_NAMED = f"""
+SELECT {_COLUMNS} FROM $runs WHERE {{condition}} AND {{where}}
+ORDER BY timestamp DESC, variant, service LIMIT 1 BY run_id, variant, service, repository LIMIT {{most:UInt64}}
+"""  # noqa: S608 (values travel beside it)
+# Candidates that are told apart.
+_MOST = 11
 _PREVIOUS = f"""
 SELECT {_COLUMNS} FROM $runs
 WHERE NOT partial AND not_run = 0 AND status IN ('success', 'failure') AND run_id != {{run_id:String}}
@@ -41,7 +47,7 @@ SELECT nodeid, argMax(status, position) AS status_, argMax(outcome, position) AS
 FROM $results AS results
 PREWHERE timestamp >= fromUnixTimestamp64Milli({begin:Int64}) AND timestamp <= fromUnixTimestamp64Milli({end:Int64})
     AND run_id = {run_id:String}
-WHERE service = {service:String} AND repository = {repository:String}
+WHERE service = {service:String} AND repository = {repository:String} AND variant = {variant:String}
 GROUP BY nodeid ORDER BY nodeid
 """
 
@@ -84,15 +90,20 @@ def list_runs(reader: Reader, filters: Filters) -> list[Row]:
     return reader.query(_LIST.replace("{where}", filters.where), filters.parameters)
 
 
-def find_run(reader: Reader, run_id: str, filters: Filters) -> Row | None:
-    """Return the run of an id, of an id's unique beginning, or the latest that ``filters`` leave; else None."""
+def find_runs(reader: Reader, run_id: str, filters: Filters) -> list[Row]:
+    """Return the runs of an id, else of an id's beginning, or the latest of all; of those that ``filters`` leave.
+
+    There are several where more than one id begins so, and where runs share an id: the cells of a CI matrix do, which
+    differ by variant, and the parts of a monorepo, which differ by service.
+    """
     if run_id == LATEST:
-        return next(iter(list_runs(reader, filters._replace(limit=1))), None)
+        return list_runs(reader, filters._replace(limit=1))
     for condition in ("run_id = {run_id:String}", "startsWith(run_id, {run_id:String})"):
-        rows = reader.query(_ONE.replace("{condition}", condition), {"run_id": run_id})
-        if rows and len({row["run_id"] for row in rows}) == 1:
-            return rows[0]
-    return None
+        sql = _NAMED.replace("{condition}", condition).replace("{where}", filters.where)
+        rows = reader.query(sql, {**filters.parameters, "run_id": run_id, "most": _MOST})
+        if rows:
+            return rows
+    return []
 
 
 def previous_run(reader: Reader, run: Row) -> Row | None:
@@ -103,7 +114,7 @@ def previous_run(reader: Reader, run: Row) -> Row | None:
 
 def verdicts(reader: Reader, run: Row) -> list[Verdict]:
     """Return the verdict of every test of a run, in the order of node ids; files that could not be collected too."""
-    names = ("run_id", "service", "repository")
+    names = ("run_id", "service", "repository", "variant")
     period = {"begin": run["started_at"] - 1000, "end": run["finished_at"] + 1000}
     rows = reader.query(_VERDICTS, {**{name: run[name] for name in names}, **period})
     return [Verdict(*row.values()) for row in rows]

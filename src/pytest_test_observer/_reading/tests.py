@@ -19,7 +19,7 @@ _FLAKY = """
 WITH suspects AS (
     SELECT DISTINCT nodeid FROM $results PREWHERE {where} WHERE flaky OR status IN ('failed', 'broken')
 )
-SELECT repository, service, nodeid, uniqExact(run_id) AS runs, countIf(retried) AS passed_on_retry,
+SELECT repository, service, nodeid, uniqExact(run_id, variant_) AS runs, countIf(retried) AS passed_on_retry,
     uniqExactIf((commit_, variant_), mixed) AS mixed_commits, countIf(retried OR (mixed AND bad)) AS flaky_runs,
     flaky_runs / runs AS rate, minIf(at, retried OR (mixed AND bad)) AS since,
     maxIf(at, retried OR (mixed AND bad)) AS last_seen,
@@ -29,11 +29,11 @@ FROM (
     SELECT *, verdict IN ('failed', 'broken') AS bad,
         commit_ != '' AND countIf(verdict = 'passed') OVER same > 0 AND countIf(bad) OVER same > 0 AS mixed
     FROM (
-        SELECT repository, service, nodeid, run_id, any(git_commit) AS commit_, any(variant) AS variant_,
+        SELECT repository, service, nodeid, run_id, variant AS variant_, any(git_commit) AS commit_,
             argMax(status, (attempt, finished_at)) AS verdict, max(flaky) AS retried, max(finished_at) AS at,
             argMaxIf(error_message, (attempt, finished_at), status IN ('failed', 'broken')) AS error
         FROM $results WHERE {where} AND when_phase != 'collect' AND nodeid IN (suspects)
-        GROUP BY repository, service, nodeid, run_id
+        GROUP BY repository, service, nodeid, run_id, variant_
     )
     WHERE verdict != 'skipped'
     WINDOW same AS (PARTITION BY repository, service, nodeid, commit_, variant_)
@@ -43,18 +43,16 @@ ORDER BY rate DESC, flaky_runs DESC, nodeid LIMIT {limit:UInt64}
 """
 
 _SECONDS = "setup_duration + call_duration + teardown_duration"
+# First what each costs, then more about those that are shown: percentiles need every single time held in memory.
+# Rounded, because the last digits of a sum of floats depend on which thread adds what, and with them the order.
 _SLOW = f"""
-SELECT repository, service, nodeid, count() AS attempts, quantilesExact(0.5, 0.95)(seconds) AS p,
-    p[1] AS p50, p[2] AS p95, sum(seconds) AS total,
+SELECT repository, service, nodeid, count() AS attempts, sum({_SECONDS}) AS total,
     total / sum(total) OVER () AS share
-FROM (
-    SELECT repository, service, nodeid, {_SECONDS} AS seconds FROM $results
-    WHERE {{where}} AND status != 'skipped' AND outcome != 'crashed'
-)
-GROUP BY repository, service, nodeid ORDER BY total DESC, nodeid LIMIT {{limit:UInt64}}
+FROM $results WHERE {{where}} AND status != 'skipped' AND outcome != 'crashed'
+GROUP BY repository, service, nodeid ORDER BY round(total, 6) DESC, nodeid LIMIT {{limit:UInt64}}
 """  # noqa: S608 (values travel beside it)
-_TREND = f"""
-SELECT repository, service, nodeid,
+_TIMES = f"""
+SELECT repository, service, nodeid, quantilesExact(0.5, 0.95)(seconds) AS p,
     quantileExactIf(0.5)(seconds, recent) / nullIf(quantileExactIf(0.5)(seconds, NOT recent), 0) AS trend_,
     if(countIf(recent) > 0 AND countIf(NOT recent) > 0, trend_, NULL) AS trend,
     avgMap(map(point, seconds)) AS means,
@@ -78,8 +76,9 @@ _HISTORY = f"""
 SELECT run_id, max(finished_at) AS finished, argMax(status, (attempt, finished_at)) AS verdict,
     argMax(outcome, (attempt, finished_at)) AS outcome_, max(flaky) AS flaky_, count() AS attempts,
     argMax({_SECONDS}, (attempt, finished_at)) AS seconds, any(git_branch) AS branch, any(git_commit) AS commit,
-    any(results.variant) AS variant_, any(ci_url) AS url
-FROM $results AS results WHERE {_OF_ONE} AND {{where}} GROUP BY run_id ORDER BY finished DESC, run_id DESC
+    results.variant AS variant_, any(ci_url) AS url
+FROM $results AS results WHERE {_OF_ONE} AND {{where}} GROUP BY run_id, variant_
+ORDER BY finished DESC, run_id DESC, variant_
 """  # noqa: S608 (values travel beside it)
 _LAST_ERROR = f"""
 SELECT run_id, finished_at, git_branch, git_commit, variant, outcome, when_phase, error_type, error_message,
@@ -108,16 +107,22 @@ def slow_tests(reader: Reader, filters: Filters, now_ms: int) -> list[Row]:
     ``points`` are means of equal parts of the time, None for one without results.
     """
     rows = reader.query(_with(_SLOW, filters), filters.parameters)
-    for row in rows:
-        del row["p"]
     begin = filters.since_ms
     more = {"nodeids": [row["nodeid"] for row in rows], "begin": begin, "width": max(now_ms - begin, 1)}
-    found = reader.query(_with(_TREND, filters), {**filters.parameters, **more}) if rows else []
-    trends = {(row["repository"], row["service"], row["nodeid"]): row for row in found}
-    for row in rows:
-        trend = trends.get((row["repository"], row["service"], row["nodeid"]), {})
-        row.update(trend=trend.get("trend"), points=trend.get("points", []))
-    return rows
+    found = reader.query(_with(_TIMES, filters), {**filters.parameters, **more}) if rows else []
+    times = {_identity(row): row for row in found}
+    # what was deleted between the two questions is in one of them only
+    return [_with_times(row, times[_identity(row)]) for row in rows if _identity(row) in times]
+
+
+def _identity(row: Row) -> tuple[str, str, str]:
+    return row["repository"], row["service"], row["nodeid"]
+
+
+def _with_times(row: Row, times: Row) -> Row:
+    p50, p95 = times["p"]
+    costs = {"p50": p50, "p95": p95, "total": row.pop("total"), "share": row.pop("share")}
+    return {**row, **costs, "trend": times["trend"], "points": times["points"]}
 
 
 def identities(reader: Reader, nodeid: str, filters: Filters) -> list[Row]:

@@ -77,27 +77,27 @@ def _tests(ask: Ask, scope: Scope, focus: Focus | None) -> Columns:
     found = ask(queries.tests(scope))
     if focus:
         found = _kept(found, [row for row, nodeid in enumerate(found["nodeid"]) if nodeid in focus.changes])
-    tests = _identities(found)
-    failing = ask(queries.failing(scope))
-    places = dict(zip(_identities(failing), failing["places"], strict=True))
-    found["failing"] = [places.get(test, "") or ("now" if test in places else "") for test in tests]
     found["change"] = [focus.changes[nodeid] if focus else "" for nodeid in found["nodeid"]]
-    _add_both_ways(found, ask(queries.both_ways(scope)))
+    found["failing"] = [""] * len(found["nodeid"])
+    _add_troubled(found, ask(queries.troubled(scope)))
     return _without(found, ["both"])
 
 
-def _add_both_ways(found: Columns, both_ways: Columns) -> None:
+def _add_troubled(found: Columns, troubled: Columns) -> None:
     """A test that passed and did not, with nothing changed, was flaky in the runs that did not pass."""
     rows = {test: row for row, test in enumerate(_identities(found))}
-    numbers = zip(both_ways["runs"], both_ways["since"], both_ways["last"], strict=True)
-    for test, (runs, since, last) in zip(_identities(both_ways), numbers, strict=True):
+    facts = zip(*(troubled[name] for name in ("failing", "places", "flaky", "since", "last")), strict=True)
+    for test, (failing, places, flaky, since, last) in zip(_identities(troubled), facts, strict=True):
         row = rows.get(test)
         if row is None:
             continue
-        known = found["flaky"][row]
-        found["flaky"][row] = known + runs
-        found["flaky_since"][row] = min(since, found["flaky_since"][row]) if known else since
-        found["flaky_last"][row] = max(last, found["flaky_last"][row])
+        if failing:
+            found["failing"][row] = places or "now"
+        if flaky:
+            known = found["flaky"][row]
+            found["flaky"][row] = known + flaky
+            found["flaky_since"][row] = min(since, found["flaky_since"][row]) if known else since
+            found["flaky_last"][row] = max(last, found["flaky_last"][row])
 
 
 def _failures(

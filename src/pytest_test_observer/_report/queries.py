@@ -1,7 +1,8 @@
 """The questions that a report asks, as SQL. Each answers with columns, in the formats of the page.
 
 A test is counted once a run, by its last attempt. Which attempt is the last is not asked by grouping, for which
-every name of every run would have to be held in memory, but by what there is no later attempt of: few have one.
+every name of every run would have to be held in memory, but by what there is no later attempt of: few have one. Of
+a test that never had a second attempt, which is most of them, each is the last.
 """
 
 # ruff: noqa: S608 - values are quoted by literals(), the reader puts in the tables
@@ -11,7 +12,7 @@ from typing import NamedTuple
 
 from pytest_test_observer._destinations._stored import literals
 
-__all__ = ["FAILURES_KEPT", "GROUPS_KEPT", "LATEST", "RUNS_KEPT", "TIMELINE_KEPT", "Scope"]
+__all__ = ["ERROR_TEXT", "FAILURES_KEPT", "GROUPS_KEPT", "LATEST", "RUNS_KEPT", "TIMELINE_KEPT", "Scope"]
 
 LATEST = "latest"
 RUNS_KEPT = 2_000
@@ -39,7 +40,7 @@ _HISTORY_OF = "arrayStringConcat(arrayReverse(arrayMap(one -> substring('{letter
 # The first line without what differs each time: addresses, ids, times and long numbers. Short numbers are what a test
 # says: "assert 3 == 4" is another error than "assert 5 == 6".
 _DIFFERS = r"0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}|[0-9]+\\.[0-9]+|[0-9]{5,}"
-_TEXT = f"replaceRegexpAll(substringUTF8(splitByChar('\\n', error_message)[1], 1, 300), '{_DIFFERS}', '…')"
+ERROR_TEXT = f"replaceRegexpAll(substringUTF8(splitByChar('\\n', error_message)[1], 1, 300), '{_DIFFERS}', '…')"
 
 
 class Scope(NamedTuple):
@@ -98,8 +99,10 @@ ORDER BY started DESC, id, variant LIMIT {RUNS_KEPT}"""
 
 def _is_last(scope: Scope) -> str:
     key = f"cityHash64({_RUN}, repository, nodeid, toUInt32({{attempt}}))"
-    return f"""{key.format(attempt="attempt")} NOT IN (
-      SELECT {key.format(attempt="attempt - 1")} FROM $results WHERE {scope.where} AND attempt > 1)"""
+    later = f"FROM $results WHERE {scope.where} AND attempt > 1"
+    # the engine computes the key for those rows alone that need it
+    return f"""if(nodeid IN (SELECT nodeid {later}),
+      {key.format(attempt="attempt")} NOT IN (SELECT {key.format(attempt="attempt - 1")} {later}), 1)"""
 
 
 def tests(scope: Scope) -> str:
@@ -121,42 +124,33 @@ FROM (
 ) GROUP BY {_IDENTITY} ORDER BY nodeid, service, repository"""
 
 
-def _verdicts_of_bad(scope: Scope) -> str:
+def troubled(scope: Scope) -> str:
+    """Return tests that fail on a branch, or passed and did not on one commit, each under one variant.
+
+    ``failing`` is whether the last run on some branch was not good, ``places`` are the first such branches and
+    variants. ``flaky`` counts the runs that were not good on commits that others passed on, from ``since`` to ``last``.
+    Both are asked for at once, because reading the rows is what takes time.
+    """
     return f"""
-  SELECT {_IDENTITY}, git_branch, git_commit, variant, status, finished_at FROM $results
+SELECT {_IDENTITY}, toUInt8(countIf(NOT of_commit) > 0) AS failing,
+  arrayStringConcat(arraySlice(arraySort(groupArrayIf(place, NOT of_commit)), 1, 5), ', ') AS places,
+  sumIf(bad, of_commit) AS flaky, minIf(first, of_commit) AS since, maxIf(latest, of_commit) AS last
+FROM (
+  SELECT {_IDENTITY}, arrayJoin([0, 1]) AS of_commit, if(of_commit, git_commit, git_branch) AS what,
+    arrayStringConcat(arrayFilter(x -> x != '', [what, toString(variant)]), ' · ') AS place,
+    countIf({_BAD}) AS bad, minIf(finished_at, {_BAD}) AS first, maxIf(finished_at, {_BAD}) AS latest
+  FROM $results
   WHERE {scope.where} AND nodeid IN (SELECT nodeid FROM $results WHERE {scope.where} AND {_BAD})
-    AND {_is_last(scope)}"""
-
-
-def failing(scope: Scope) -> str:
-    """Return tests whose last run on a branch under a variant was not good, with these."""
-    return f"""
-SELECT {_IDENTITY}, arrayStringConcat(arraySlice(arraySort(groupArray(place)), 1, 5), ', ') AS places,
-  max(seen) AS seen
-FROM (
-  SELECT {_IDENTITY}, arrayStringConcat(arrayFilter(x -> x != '', [git_branch, toString(variant)]), ' · ') AS place,
-    max(finished_at) AS seen
-  FROM ({_verdicts_of_bad(scope)}
-  ) GROUP BY {_IDENTITY}, git_branch, variant HAVING argMax(status, finished_at) IN ('failed', 'broken')
-) GROUP BY {_IDENTITY}"""
-
-
-def both_ways(scope: Scope) -> str:
-    """Return tests that passed and did not on one commit under one variant, with the runs that did not."""
-    return f"""
-SELECT {_IDENTITY}, sum(bad) AS runs, min(first) AS since, max(latest) AS last
-FROM (
-  SELECT {_IDENTITY}, countIf({_BAD}) AS bad, countIf(status = 'passed') AS good,
-    minIf(finished_at, {_BAD}) AS first, maxIf(finished_at, {_BAD}) AS latest
-  FROM ({_verdicts_of_bad(scope)}
-  ) WHERE git_commit != '' GROUP BY {_IDENTITY}, git_commit, variant HAVING good > 0 AND bad > 0
+    AND {_is_last(scope)}
+  GROUP BY {_IDENTITY}, variant, of_commit, what
+  HAVING if(of_commit, what != '' AND bad > 0 AND countIf(status = 'passed') > 0, argMax({_BAD}, finished_at))
 ) GROUP BY {_IDENTITY}"""
 
 
 def groups(scope: Scope) -> str:
     """Return errors by type and first line, those of most tests first."""
     return f"""
-SELECT error_type AS type, {_TEXT} AS text, count() AS attempts, uniqExact({_IDENTITY}) AS tests,
+SELECT error_type AS type, {ERROR_TEXT} AS text, count() AS attempts, uniqExact({_IDENTITY}) AS tests,
   uniqExact({_RUN}) AS runs, min(finished_at) AS first, max(finished_at) AS last, count() OVER () AS of
 FROM $results WHERE {scope.where} AND {_BAD}
 GROUP BY type, text ORDER BY tests DESC, attempts DESC, type, text LIMIT {GROUPS_KEPT}"""
@@ -166,12 +160,12 @@ def failures(scope: Scope) -> str:
     """Return the last failure of each test with each error, newest first."""
     keys = f"{_RUN}, {_IDENTITY}, attempt"
     return f"""
-SELECT {_IDENTITY}, run_id, variant, error_type AS type, {_TEXT} AS text, finished_at AS at, attempt, outcome,
+SELECT {_IDENTITY}, run_id, variant, error_type AS type, {ERROR_TEXT} AS text, finished_at AS at, attempt, outcome,
   when_phase AS phase, worker_id AS worker, {_cut("error_message", _MESSAGE_CHARACTERS)} AS message,
   {_cut("error_stacktrace", _STACK_CHARACTERS, end=True)} AS stack, trace_id AS trace, ci_url
 FROM $results WHERE {scope.where} AND {_BAD} AND ({keys}) IN (
   SELECT {keys} FROM (
-    SELECT {keys}, error_type, {_TEXT} AS text, finished_at FROM $results WHERE {scope.where} AND {_BAD}
+    SELECT {keys}, error_type, {ERROR_TEXT} AS text, finished_at FROM $results WHERE {scope.where} AND {_BAD}
     ORDER BY finished_at DESC, attempt DESC, nodeid LIMIT 1 BY {_IDENTITY}, error_type, text LIMIT {FAILURES_KEPT}
   )
 ) ORDER BY at DESC, nodeid, attempt DESC LIMIT {FAILURES_KEPT}"""
