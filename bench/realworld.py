@@ -89,8 +89,10 @@ def pytest_configure(config):
     config.pluginmanager.register(Witness())
 """
 
-# What differs between any two runs.
-_CHANGING = re.compile(r' (?:time|timestamp|hostname)="[^"]*"|(?<= at )0x[0-9a-f]+')
+# What differs between any two runs: times (hypothesis has its own, in a property) and addresses.
+_CHANGING = re.compile(
+    r' (?:time|timestamp|hostname)="[^"]*"|<property name="hypothesis-statistics-[^>]*/>|(?<= at )0x[0-9a-f]+'
+)
 _COUNTS = re.compile(r"=+ (.*) in \d[\d.]*s.* =+$|^(\d.*) in \d[\d.]*s", re.MULTILINE)
 
 
