@@ -62,6 +62,8 @@ TYPED = """
 
     def test_checkout(record_event: RecordEvent, observer_trace_environment: dict[str, str]) -> None:
         record_event("paid", {"order": "7", **observer_trace_environment})
+        record_event(name="sent", payload={})
+        record_event("done")
 """
 
 # Mistakes that the types must find: a line of its own each, all of them told.
