@@ -6,8 +6,7 @@ the table of settings; all the rest is loaded once a destination is configured.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
@@ -15,9 +14,17 @@ from pytest_test_observer._activation import WORKER_KEY, give_up, settings_if_ac
 from pytest_test_observer._settings import add_options
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pytest_test_observer._hooks import CaptureHooks
 
-RecordEvent = Callable[[str, dict[str, str]], None]
+
+class RecordEvent(Protocol):
+    """The type of what the fixture ``record_event`` gives."""
+
+    def __call__(self, name: str, payload: dict[str, str] | None = None) -> None:
+        """Record an event of the running test; raises TypeError where name or payload are not of strings."""
+
 
 # How the names of the plugins that are registered for a session begin.
 OWN = "test_observer_"
