@@ -292,9 +292,9 @@ def matrix(clickhouse_server: ClickHouse, stored: dict[str, str | None]) -> Iter
                 {**cell, "nodeid": test, "attempt": 1, "status": verdict, "outcome": verdict, "when_phase": "call"}
                 for test, verdict in verdicts.items()
             ]
-    for table, rows in (("pytest_results", results), ("pytest_results_runs", runs)):
+    for into, rows in (("pytest_results", results), ("pytest_results_runs", runs)):
         data = "\n".join(map(json.dumps, rows)).encode()
-        clickhouse_server.execute(f"INSERT INTO {table} FORMAT JSONEachRow", data, database=name)
+        clickhouse_server.execute(f"INSERT INTO {into} FORMAT JSONEachRow", data, database=name)
     yield {**stored, "PYTEST_OBSERVER_CH_DB": name}
     clickhouse_server.execute(f"DROP DATABASE {name} SYNC")
 
