@@ -21,7 +21,7 @@ import time
 import uuid
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import pytest
 from rich.console import Console
@@ -31,6 +31,8 @@ from tests.servers.client import ClickHouse, running_clickhouse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_Item = TypeVar("_Item")
 
 ROOT = Path(__file__).parent.parent
 PLACE = ROOT / "build" / "realworld"
@@ -220,7 +222,7 @@ def _cases(junit: str, mode: str) -> list[str]:
     return cases if mode == "serial" else sorted(cases)
 
 
-def _first(wanted: Counter[str] | Counter[tuple[str, str]], found: Counter[str] | Counter[tuple[str, str]]) -> str:
+def _first(wanted: Counter[_Item], found: Counter[_Item]) -> str:
     """Name the first that is missing and the first that is too much."""
     missing, more = list((wanted - found).elements()), list((found - wanted).elements())
     told = [
