@@ -76,8 +76,10 @@ class Capture:
         self._occurrences: dict[pytest.Item, int] = {}
         self._current = Extras(1, 1)
         self._nodeid = ""
-        self._phase = self._phase_before = PHASES[0]
+        self._phase = PHASES[0]
         self._since = 0.0
+        # of the last phase that ended: which was running before, the times it had by then, and when it began
+        self._before: tuple[str, PhaseTimes | None, float] = (PHASES[0], None, 0.0)
 
     def collected(self, items: list[pytest.Item]) -> None:
         """Learn which items share a node id (``--keep-duplicates``)."""
@@ -138,6 +140,7 @@ class Capture:
             extras.error_types.setdefault(when, type_name(excinfo.type))
         if when not in PHASES:
             return
+        self._before = (self._phase, extras.phases.get(when), self._since)
         outcome = "passed" if excinfo is None else "failed"
         extras.phases[when] = self._times(outcome, call)
         if when != "teardown":
@@ -151,12 +154,13 @@ class Capture:
             extras.allure = self._read_allure(item)
 
     def _times(self, outcome: str, call: pytest.CallInfo[Any]) -> PhaseTimes:
-        """Return pytest's own times, or ours where the suite froze pytest's clock (freezegun)."""
+        """Return pytest's own times, or ours where the suite had its hands on pytest's clock (freezegun)."""
         since, now = self._since, Clock.time_ns() / NS_PER_S
         self._since = now
-        if since - _SKEW < call.start and now - _SKEW < call.stop < now + _SKEW:
-            return PhaseTimes(outcome, call.duration, call.start, call.stop)
-        return PhaseTimes(outcome, now - since, since, now)
+        start, stop, duration = call.start, call.stop, call.duration
+        # nothing takes no time at all: such a clock stands still
+        is_real = since - _SKEW < start <= stop < now + _SKEW and duration > 0 and abs(duration - stop + start) < _SKEW
+        return PhaseTimes(outcome, duration, start, stop) if is_real else PhaseTimes(outcome, now - since, since, now)
 
     def extras_for(self, report: pytest.TestReport) -> Extras | None:
         """Return what belongs to a report that is about to be logged.
@@ -166,13 +170,23 @@ class Capture:
         """
         if report.nodeid != self._nodeid:
             return None
-        if "context" in report.__dict__ and self._phase != self._phase_before:
-            self._enter(self._phase_before)  # it was a subtest that ended, and not the phase
+        if "context" in report.__dict__:
+            self._take_back(report.when)
         return self._current
+
+    def _take_back(self, when: str) -> None:
+        """Go back to before the phase that seemed to end last: it was a subtest that ended."""
+        phase, times, self._since = self._before
+        if phase != self._phase:
+            self._enter(phase)
+        if times is not None:
+            self._current.phases[when] = times
+        else:
+            self._current.phases.pop(when, None)
 
     def _enter(self, when: str) -> None:
         """Mark down which phase comes next: what dies before its end dies in it."""
-        self._phase_before, self._phase = self._phase, when
+        self._phase = when
         self._marks.phase(when)
 
 

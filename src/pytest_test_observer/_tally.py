@@ -69,6 +69,9 @@ class Tally:
     def count(self, identity: Identity, record: Counted) -> None:
         """Count an attempt; it replaces what an earlier attempt of the test counted for."""
         earlier = self._unsettled.pop(identity, None) if self._unsettled else None
+        if earlier is None and record.attempt > 1:
+            # A good one, which is not remembered: passed, or skipped as this one is.
+            earlier = "skipped" if record.status == "skipped" else "passed"
         if earlier is None:
             self.reported += record.when_phase != "collect"
         elif earlier:

@@ -33,6 +33,13 @@ class Unanswered(click.ClickException):
     exit_code = 1
 
 
+def not_empty(_context: click.Context, _argument: click.Parameter, given: str) -> str:
+    """Refuse an empty argument: a variable that is not set would otherwise mean everything."""
+    if not given.strip():
+        raise click.BadParameter("it is empty; is a variable not set?")
+    return given
+
+
 def now_ms() -> int:
     """Milliseconds since 1970."""
     return int(time.time() * 1000)

@@ -106,7 +106,8 @@ def report(
         return
     _write(output, made.page)
     size = len(made.page.encode()) / 1e6
-    click.echo(storable(f"{output}: {made.runs:,} runs, {made.tests:,} tests, {size:.1f} MB."))
+    counts = f"{made.runs:,} run{'s' * (made.runs != 1)}, {made.tests:,} test{'s' * (made.tests != 1)}"
+    click.echo(storable(f"{output}: {counts}, {size:.1f} MB."))
 
 
 def _made(wanted: Wanted, given: dict[str, str | None]) -> Report:

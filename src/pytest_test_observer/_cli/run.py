@@ -11,6 +11,7 @@ from pytest_test_observer._cli.reading import (
     EXIT_CODES,
     Unanswered,
     filters_from,
+    not_empty,
     opened_reader,
     reading_options,
     say,
@@ -39,7 +40,7 @@ _LIMIT = 50
 
 
 @click.command(epilog=_EXAMPLES)
-@click.argument("run_id", metavar="RUN_ID")
+@click.argument("run_id", metavar="RUN_ID", callback=not_empty)
 @click.option("--markdown", is_flag=True, help="Print Markdown: the job summary of a GitHub workflow.")
 @reading_options(limit=10)
 def run(run_id: str, *, markdown: bool, as_json: bool, **given: Any) -> None:  # noqa: ANN401 (filters and settings)

@@ -10,6 +10,7 @@ from pytest_test_observer._cli.reading import (
     EXIT_CODES,
     Unanswered,
     filters_from,
+    not_empty,
     opened_reader,
     reading_options,
     say_json,
@@ -32,7 +33,7 @@ _POINTS = 40
 
 
 @click.command(epilog=_EXAMPLES)
-@click.argument("nodeid")
+@click.argument("nodeid", callback=not_empty)
 @reading_options(since="30d", limit=20)
 def test(nodeid: str, *, as_json: bool, **given: Any) -> None:  # noqa: ANN401 (filters and settings)
     """Show the history of one test: pass rate, duration, last error, and its runs.

@@ -28,6 +28,8 @@ __all__ = ["Reader", "ReadingError", "open_reader"]
 # A question may take longer than an insert before its first byte comes.
 _READ_TIMEOUT_S = 120
 _TABLE = re.compile(rf"\$({'|'.join(TABLES)})\b")
+# In each directory that the embedded engine has opened; it makes that in any other, too.
+_MADE_BY_THE_ENGINE = "metadata"
 # Numbers as numbers, where the server does so by itself or lets this user say it.
 _WANTED = {"output_format_json_quote_64bit_integers": "0"}
 _IN_MEMORY = "chdb://memory holds nothing to read: it ended with the process that wrote it. Give a path."
@@ -35,7 +37,7 @@ _IN_MEMORY = "chdb://memory holds nothing to read: it ended with the process tha
 _MEANINGS = {
     47: "a column is missing, so the tables are older than this version: `pytest-observer doctor` names it, and the "
     "next run of pytest with --ch-url adds it",
-    60: "no results are there yet ({place}): run pytest with --ch-url, or check --ch-db and --ch-table",
+    60: "a table is missing there ({place}): run pytest with --ch-url, which makes it, or check --ch-db and --ch-table",
     81: "the database {place} does not exist: run pytest with --ch-url, or check --ch-db",
 }
 
@@ -126,9 +128,11 @@ def _client(
     if settings.embedded:
         if settings.path == IN_MEMORY:
             raise ReadingError(_IN_MEMORY)
-        if not os.path.isdir(settings.path):
+        if not os.path.exists(settings.path):
             message = f"no database is there: {settings.label}. Run pytest with --ch-url={settings.label} first."
             raise ReadingError(message, empty=True)
+        if not os.path.isdir(os.path.join(settings.path, _MADE_BY_THE_ENGINE)):
+            raise ReadingError(f"{settings.label} is no database of the embedded engine: check --ch-url")
         return stack.enter_context(opened(settings.path, wait_s, on_wait))
     from pytest_test_observer._destinations._http import connect  # noqa: PLC0415 (loads the library)
 
@@ -182,8 +186,14 @@ def _decoded(line: bytes) -> list[Any]:
 def _explained(error: Exception, settings: ClickHouseSettings) -> ReadingError:
     code = error_code(error) or 0
     sentence = _MEANINGS.get(code)
-    place = settings.database if code == 81 else f"{settings.database}.{settings.table}"
+    place = settings.database if code == 81 else f"{settings.database}.{_missing(str(error)) or settings.table}"
     message = sentence.format(place=place) if sentence else reply_to(error).message
     secret = settings.password
     secrets = (secret, base64.b64encode(f"{settings.user}:{secret}".encode()).decode())
     return ReadingError(without_secrets(message, secrets if len(secret) >= SHORTEST_SECRET else ()), code)
+
+
+def _missing(error: str) -> str:
+    """Return the table that an error calls unknown, empty where it names none."""
+    found = re.search(r"[Uu]nknown table expression identifier '([^']+)'|Table \S+?\.(\S+) does not exist", error)
+    return (found[1] or found[2]).rpartition(".")[2].strip("`'") if found else ""
