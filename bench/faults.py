@@ -112,7 +112,9 @@ def kills(server: ClickHouse, count: int, seed: int, console: Console) -> int:
 def timed(observed: Observed, url: str) -> tuple[float, Run]:
     """Run the suite against a server; returns the seconds that took."""
     start = time.perf_counter()
-    run = observed.bench.run(f"--ch-url={url}", f"--ch-db={observed.database}", env=observed.env)
+    # the default of the timeout is what is measured
+    env = {**observed.env, "PYTEST_OBSERVER_EXIT_TIMEOUT": ""}
+    run = observed.bench.run(f"--ch-url={url}", f"--ch-db={observed.database}", env=env)
     return time.perf_counter() - start, run
 
 
