@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from pytest_test_observer._extras import Extras
 from pytest_test_observer._journal.marks import MarkWriter, Start, create_marks
 from pytest_test_observer._journal.reader import JournalReader
 from pytest_test_observer._journal.sidecar import Begin, Collected, Process, Run, Tail
@@ -107,7 +108,8 @@ def mark(files: JournalFiles, *marks: Start | Enter) -> None:
     for one in marks:
         writer = writers.setdefault(one.worker, MarkWriter(files.running, len(writers), one.worker))
         if isinstance(one, Start):
-            writer.put(one)
+            extras = Extras(one.occurrence, one.attempt, markers=one.markers, span=one.span)
+            writer.start(one.nodeid, one.location, extras, one.time_ns)
         else:
             writer.phase(one.phase)
 

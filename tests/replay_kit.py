@@ -13,8 +13,9 @@ import msgspec
 from click.testing import CliRunner
 
 from pytest_test_observer._cli import main
+from pytest_test_observer._extras import Extras
 from pytest_test_observer._ids import Ids
-from pytest_test_observer._journal.marks import MASTER_SLOT, MarkWriter, Start, create_marks
+from pytest_test_observer._journal.marks import MASTER_SLOT, MarkWriter, create_marks
 from pytest_test_observer._journal.sidecar import Begin, Collected, Process, Run
 from pytest_test_observer._journal.writer import JournalWriter
 from pytest_test_observer._process import this_process
@@ -138,7 +139,7 @@ class Replayer:
             nodeid = f"test_a.py::{running}"
             create_marks(journal.files.running)
             marks = MarkWriter(journal.files.running, MASTER_SLOT, "master")
-            marks.put(Start("master", nodeid, 1, 1, START_NS, ("test_a.py", 0, running), []))
+            marks.start(nodeid, ("test_a.py", 0, running), Extras(1, 1), START_NS)
         if ended:
             journal.note(Run(msgspec.Raw(journal.run_row(run_record(ids, tests)))))
         journal.close()

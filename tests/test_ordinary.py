@@ -6,15 +6,27 @@ import json
 
 import pytest
 
-from pytest_test_observer import _rows
 from pytest_test_observer._extras import Extras, PhaseTimes
 from pytest_test_observer._ids import Ids
+from pytest_test_observer._naming import Naming
 from pytest_test_observer._record import Context, FixtureTimes, TestRecord
-from pytest_test_observer._recorder import Naming, Recorder
+from pytest_test_observer._recorder import Recorder
 from pytest_test_observer._rows import RowEncoder
 
 START = 1_795_000_000.125
 NODEIDS = ["test_a.py::test_one", "test_a.py::test_two[é-\"'\\]", "sub dir/test_b.py::TestIt::test_[x]", "test_c.py::d"]
+
+
+class Tests:
+    """The tests of this process: the one that runs."""
+
+    nodeid = ""
+    location: tuple[str, int | None, str] | None = None
+    current = Extras(1, 1)
+
+    def extras_for(self, _report: pytest.TestReport) -> Extras:
+        """Every report is of the test that runs."""
+        return self.current
 
 
 def _reports(nodeid: str, extras: Extras) -> list[pytest.TestReport]:
@@ -37,13 +49,14 @@ def _recorded(scope: str, detail: str, *, short: bool) -> tuple[list[TestRecord]
     naming.ids.decide(len(NODEIDS))
     recorder = Recorder(naming, records.append, detail=detail)
     recorder._is_plain = short
-    current: list[Extras] = []
-    recorder.tests_run_here(lambda _report: current[-1])
+    tests = Tests()
+    recorder.tests_run_here(tests)
     for nodeid in NODEIDS:
-        current.append(Extras(1, 1, markers=["slow"]))
+        tests.nodeid, tests.current = nodeid, Extras(1, 1, markers=["slow"])
         if detail == "fixture":
-            current[-1].fixtures.append(FixtureTimes("page", "function", "setup", 1, 2))
-        for report in _reports(nodeid, current[-1]):
+            tests.current.fixtures.append(FixtureTimes("page", "function", "setup", 1, 2))
+        for report in _reports(nodeid, tests.current):
+            tests.location = report.location
             recorder.on_report(report)
     return records, (naming.tally.counts, naming.tally.reported, naming.traces.modules)
 
@@ -60,12 +73,13 @@ def test_both_ways_make_the_same_records_and_counts(scope: str, detail: str) -> 
 
 @pytest.mark.parametrize("spans", [False, True])
 @pytest.mark.parametrize("detail", ["test", "fixture"])
-def test_both_ways_write_the_same_line(spans: bool, detail: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_ways_write_the_same_line(spans: bool, detail: str) -> None:
     records, _ = _recorded("module", detail, short=True)
+    others, _ = _recorded("module", detail, short=False)
     context = Context(run_id='100 % "x"', git_branch="ärger")
     short = [json.loads(RowEncoder(context, spans=spans).result(record)) for record in records]
-    monkeypatch.setattr(_rows, "_ORDINARY_REST", None)
-    long = [json.loads(RowEncoder(context, spans=spans).result(record)) for record in records]
+    long = [json.loads(RowEncoder(context, spans=spans).result(record)) for record in others]
+    assert {type(record) for record in records} != {type(record) for record in others}
     assert short == long
     assert [row["nodeid"] for row in short] == NODEIDS
 

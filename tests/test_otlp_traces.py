@@ -12,8 +12,8 @@ from pytest_test_observer._errors import ErrorText
 from pytest_test_observer._extras import Extras
 from pytest_test_observer._gathered import Gathered, Location
 from pytest_test_observer._ids import Ids
+from pytest_test_observer._naming import Facts, Key, Naming
 from pytest_test_observer._record import AllureMeta, Event, RunRecord, TestRecord
-from pytest_test_observer._recorder import Facts, Key, Naming
 from pytest_test_observer._rows import RowEncoder
 from pytest_test_observer._spans.batches import SpanMaker
 from pytest_test_observer._verdict import Verdict

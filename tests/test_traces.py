@@ -10,8 +10,8 @@ from opentelemetry.sdk.resources import Resource
 from pytest_test_observer._errors import ErrorText
 from pytest_test_observer._gathered import Gathered, Location
 from pytest_test_observer._ids import Ids
+from pytest_test_observer._naming import Facts, Inner, Key, Naming
 from pytest_test_observer._record import Context, FixtureTimes, PhaseTimes, TestRecord
-from pytest_test_observer._recorder import Facts, Inner, Key, Naming
 from pytest_test_observer._rows import RowEncoder
 from pytest_test_observer._spans.attempt import Surroundings, attempt_spans
 from pytest_test_observer._spans.lines import read_line

@@ -19,9 +19,9 @@ from pytest_test_observer.plugin import NEST_MARKER
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pytest_test_observer._gathered import Place
     from pytest_test_observer._ids import SpanIds
 
-_attempts = pytest.StashKey[int]()
 # Seconds by which pytest's clock may differ from ours before it is taken for frozen.
 _SKEW = 1.0
 _NO_ERRORS = (pytest.skip.Exception, pytest.xfail.Exception)
@@ -43,7 +43,7 @@ class Nesting(Protocol):
 class Marks(Protocol):
     """Where the running test is marked down."""
 
-    def start(self, nodeid: str, location: tuple[str, int | None, str], extras: Extras, now_ns: int) -> None:
+    def start(self, nodeid: str, location: Place, extras: Extras, now_ns: int) -> None:
         """An attempt begins with its setup."""
 
     def phase(self, when: str) -> None:
@@ -73,9 +73,14 @@ class Capture:
         self._nest = nest
         self._load_nest = load_nest
         self._nests_all = nest is not None
+        self._now_ns = Clock.time_ns
         self._occurrences: dict[pytest.Item, int] = {}
-        self._current = Extras(1, 1)
-        self._nodeid = ""
+        self._begun: set[str] = set()
+        self._repeated: dict[str, int] = {}
+        # of the attempt that began last
+        self.current = Extras(1, 1)
+        self.nodeid = ""
+        self.location: Place | None = None
         self._phase = PHASES[0]
         self._since = 0.0
         # of the last phase that ended: which was running before, the times it had by then, and when it began
@@ -91,22 +96,29 @@ class Capture:
 
     def begin(self, item: pytest.Item) -> None:
         """Start an attempt: called before anything of its setup."""
-        stash = item.stash
-        attempt = stash[_attempts] + 1 if _attempts in stash else 1
-        stash[_attempts] = attempt
-        occurrence = self._occurrences.get(item, 1) if self._occurrences else 1
-        self._nodeid = nodeid = item.nodeid
+        self.nodeid = nodeid = item.nodeid
+        self.location = location = item.location
         self._phase = PHASES[0]
-        now_ns = Clock.time_ns()
+        now_ns = self._now_ns()
         self._since = now_ns / NS_PER_S
+        occurrence, attempt = self._occurrences.get(item, 1) if self._occurrences else 1, 1
+        if occurrence > 1 or nodeid in self._begun:
+            attempt = self._next_attempt(nodeid, occurrence)
+        else:
+            self._begun.add(nodeid)
         markers = markers_of(item)
         span = None
         try:
             if self._nest is not None or NEST_MARKER in markers:
                 span = self._nested(item, occurrence, attempt)
         finally:
-            self._current = Extras(occurrence, attempt, markers=markers, span=span)
-            self._marks.start(nodeid, item.location, self._current, now_ns)
+            self.current = Extras(occurrence, attempt, markers=markers, span=span)
+            self._marks.start(nodeid, location, self.current, now_ns)
+
+    def _next_attempt(self, nodeid: str, occurrence: int) -> int:
+        key = nodeid if occurrence == 1 else f"{nodeid}\0{occurrence}"
+        attempt = self._repeated[key] = self._repeated.get(key, int(occurrence == 1)) + 1
+        return attempt
 
     def _nested(self, item: pytest.Item, occurrence: int, attempt: int) -> SpanIds | None:
         if self._nest is not None:
@@ -124,28 +136,42 @@ class Capture:
     def add_event(self, name: str, payload: dict[str, str]) -> None:
         """Keep a custom event of the running attempt."""
         if self._keep_events:
-            events = self._current.events
+            events = self.current.events
             events.append(Event(Clock.time_ns(), len(events), name, dict(sorted(payload.items()))))
 
     def add_fixture(self, times: FixtureTimes) -> None:
         """Keep how long a fixture took that was set up or torn down for the running attempt."""
-        self._current.fixtures.append(times)
+        self.current.fixtures.append(times)
 
     def ended(self, item: pytest.Item, call: pytest.CallInfo[Any]) -> None:
         """Take in how a phase went; subtests come here too, before the call that they belong to."""
-        extras = self._current
-        when = call.when
-        excinfo = _exception_of(item, call)
+        extras, when = self.current, call.when
+        # unittest keeps from pytest what ended a phase, and pytest moves it into ``call`` only after us
+        kept: list[pytest.ExceptionInfo[BaseException]] | None = getattr(item, "_excinfo", None)
+        excinfo = kept[0] if kept else call.excinfo
         if excinfo is not None and not issubclass(excinfo.type, _NO_ERRORS):
             extras.error_types.setdefault(when, type_name(excinfo.type))
         if when not in PHASES:
             return
-        self._before = (self._phase, extras.phases.get(when), self._since)
+        phases, since, now = extras.phases, self._since, self._now_ns() / NS_PER_S
+        self._before = (self._phase, phases.get(when), since)
+        self._since = now
         outcome = "passed" if excinfo is None else "failed"
-        extras.phases[when] = self._times(outcome, call)
-        if when != "teardown":
-            self._enter("call" if when == "setup" and excinfo is None else "teardown")
+        # Pytest's own times, or ours where the suite had its hands on pytest's clock (freezegun). Nothing takes no time
+        # at all: such a clock stands still.
+        start, stop, duration = call.start, call.stop, call.duration
+        earliest, latest, longest = since - _SKEW, now + _SKEW, stop - start + _SKEW
+        if earliest < start <= stop < latest and 0 < duration < longest and duration > longest - 2 * _SKEW:
+            phases[when] = PhaseTimes(outcome, duration, start, stop)
+        else:
+            phases[when] = PhaseTimes(outcome, now - since, since, now)
+        if when == "teardown":
+            self._complete(item, extras)
             return
+        self._phase = phase = "call" if when == "setup" and excinfo is None else "teardown"
+        self._marks.phase(phase)  # what dies before its end dies in it
+
+    def _complete(self, item: pytest.Item, extras: Extras) -> None:
         if extras.span is not None and self._nest is not None:
             self._nest.leave(extras)
         extras.complete = True
@@ -153,41 +179,29 @@ class Capture:
         if self._read_allure:
             extras.allure = self._read_allure(item)
 
-    def _times(self, outcome: str, call: pytest.CallInfo[Any]) -> PhaseTimes:
-        """Return pytest's own times, or ours where the suite had its hands on pytest's clock (freezegun)."""
-        since, now = self._since, Clock.time_ns() / NS_PER_S
-        self._since = now
-        start, stop, duration = call.start, call.stop, call.duration
-        # nothing takes no time at all: such a clock stands still
-        is_real = since - _SKEW < start <= stop < now + _SKEW and duration > 0 and abs(duration - stop + start) < _SKEW
-        return PhaseTimes(outcome, duration, start, stop) if is_real else PhaseTimes(outcome, now - since, since, now)
-
     def extras_for(self, report: pytest.TestReport) -> Extras | None:
         """Return what belongs to a report that is about to be logged.
 
         Reports logged late (pytest-rerunfailures waits for the teardown) carry all of it. Those of tests that ran in
         a process of their own (pytest-forked) have none: our hooks keep out of there.
         """
-        if report.nodeid != self._nodeid:
+        # a report has its item's location, the very object, where nobody made it anew
+        if report.location is not self.location and report.nodeid != self.nodeid:
             return None
         if "context" in report.__dict__:
             self._take_back(report.when)
-        return self._current
+        return self.current
 
     def _take_back(self, when: str) -> None:
         """Go back to before the phase that seemed to end last: it was a subtest that ended."""
         phase, times, self._since = self._before
         if phase != self._phase:
-            self._enter(phase)
+            self._phase = phase
+            self._marks.phase(phase)
         if times is not None:
-            self._current.phases[when] = times
+            self.current.phases[when] = times
         else:
-            self._current.phases.pop(when, None)
-
-    def _enter(self, when: str) -> None:
-        """Mark down which phase comes next: what dies before its end dies in it."""
-        self._phase = when
-        self._marks.phase(when)
+            self.current.phases.pop(when, None)
 
 
 def asks_to_nest(item: pytest.Item, *, default: bool) -> bool:
@@ -196,12 +210,6 @@ def asks_to_nest(item: pytest.Item, *, default: bool) -> bool:
     if marker is None:
         return default
     return bool(marker.args[0] if marker.args else marker.kwargs.get("enabled", True))
-
-
-def _exception_of(item: pytest.Item, call: pytest.CallInfo[Any]) -> pytest.ExceptionInfo[BaseException] | None:
-    """Return what ended a phase. unittest keeps it from pytest, which moves it into ``call`` only after us."""
-    kept: list[pytest.ExceptionInfo[BaseException]] = getattr(item, "_excinfo", None) or []
-    return kept[0] if kept else call.excinfo
 
 
 def markers_of(item: pytest.Item) -> list[str]:

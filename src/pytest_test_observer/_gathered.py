@@ -12,13 +12,20 @@ from pytest_test_observer._text import storable
 from pytest_test_observer._verdict import PHASES, Attempt, Phase, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pytest
 
     from pytest_test_observer._extras import Extras
-    from pytest_test_observer._recorder import Key
+    from pytest_test_observer._extras import PhaseTimes as Measured
+    from pytest_test_observer._naming import Key
 
 
 _NOT_FAILED = ("passed", "skipped")
+
+
+# Where pytest says that a test stands: file, line from 0, domain.
+Place = tuple[str, "int | None", str]
 
 
 class Location(NamedTuple):
@@ -29,7 +36,7 @@ class Location(NamedTuple):
     function: str = ""
 
 
-def location_of(location: tuple[str, int | None, str] | None) -> Location:
+def location_of(location: Place | None) -> Location:
     """Read the ``location`` of a pytest item or report."""
     if not location:
         return Location()
@@ -48,6 +55,25 @@ def ungrouped(nodeid: str) -> str:
     # neither directories nor parameters: an "@" there belongs to the test
     at = nodeid.find("@", max(nodeid.rfind("]"), nodeid.rfind("::")))
     return nodeid if at < 0 else nodeid[:at]
+
+
+def just_passed(report: pytest.TestReport) -> bool:
+    """Whether a phase passed and its report says nothing else."""
+    said = report.__dict__
+    return (
+        report.outcome == "passed"
+        and not report.user_properties
+        and "wasxfail" not in said  # set where there was an xfail, whatever became of it
+        and "context" not in said  # a subtest's
+    )
+
+
+def times_of(phases: Mapping[str, Phase | Measured]) -> list[PhaseTimes]:
+    """Return when phases ran, in nanoseconds."""
+    return [
+        PhaseTimes(when, int(phase.start * NS_PER_S), int(phase.stop * NS_PER_S), phase.outcome)
+        for when, phase in phases.items()
+    ]
 
 
 class Gathered:
@@ -75,11 +101,11 @@ class Gathered:
         when: str = report.when
         self.extras = extras
         self.location = report.location
-        said: str = report.outcome  # pytest-rerunfailures adds "rerun" to pytest's own three
-        xfail = "wasxfail" in report.__dict__
-        if said == "passed" and not xfail and not report.user_properties:
+        if just_passed(report):
             self._plain[when] = report
             return
+        said: str = report.outcome  # pytest-rerunfailures adds "rerun" to pytest's own three
+        xfail = "wasxfail" in report.__dict__
         self._is_ordinary = False
         self._phases[when] = self._phase(report, said, xfail=xfail)
         if said != "passed" or xfail:
@@ -148,13 +174,6 @@ class Gathered:
             by_phase["call"] = self._subtest_errors + by_phase.get("call", [])
         decisive = by_phase.pop(verdict.when_phase, [])
         return joined([*decisive, *chain.from_iterable(by_phase.values())], error_type)
-
-    def times(self) -> list[PhaseTimes]:
-        """Return when the phases ran, in order."""
-        return [
-            PhaseTimes(when, int(phase.start * NS_PER_S), int(phase.stop * NS_PER_S), phase.outcome)
-            for when, phase in self.phases.items()
-        ]
 
     @property
     def started_ns(self) -> int:

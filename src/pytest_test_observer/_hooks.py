@@ -21,7 +21,7 @@ from pytest_test_observer._extras import pack
 from pytest_test_observer._journal.marks import MASTER_SLOT, MarkWriter
 from pytest_test_observer._journal.writer import JournalError
 from pytest_test_observer._messages import PREFIX, Outcome, announce, summary, warn
-from pytest_test_observer._recorder import MASTER
+from pytest_test_observer._naming import MASTER
 from pytest_test_observer._run import ObservedRun
 from pytest_test_observer._selection import Selection
 from pytest_test_observer.plugin import CAPTURE
@@ -65,7 +65,7 @@ def observe_session(config: pytest.Config, settings: Settings) -> None:
             selection=run.selection,
             nesting=run.nesting,
         )
-        run.recorder.tests_run_here(here.capture.extras_for)
+        run.recorder.tests_run_here(here.capture)
 
 
 def observe_worker(config: pytest.Config, worker_input: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pytest_test_observer._ids import Ids, SpanContext, SpanIds
-from pytest_test_observer._recorder import MASTER, Key, nested_identity
+from pytest_test_observer._naming import MASTER, Key, nested_identity
 from pytest_test_observer._traces import TRACE_BYTES, estimated_size
 
 if TYPE_CHECKING:

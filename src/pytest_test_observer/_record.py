@@ -125,14 +125,20 @@ class TestRecord(msgspec.Struct, frozen=True):
     file: str = ""
     line: int = 0
     function: str = ""
+    phases: Sequence[PhaseTimes] = ()
+    fixtures: Sequence[FixtureTimes] = ()
     error_type: str = ""
     error_message: str = ""
     error_stacktrace: str = ""
     allure: AllureMeta = AllureMeta()
     attributes: dict[str, str] = {}
     events: list[Event] = []
-    phases: Sequence[PhaseTimes] = ()
-    fixtures: Sequence[FixtureTimes] = ()
+
+
+class OrdinaryRecord(TestRecord, frozen=True):
+    """A first attempt that only passed, with nothing rare about it: what stands after ``fixtures`` is the default."""
+
+    __test__ = False
 
 
 class Counts(msgspec.Struct, frozen=True):

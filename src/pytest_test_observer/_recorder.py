@@ -8,58 +8,31 @@ with the death of its worker.
 
 from __future__ import annotations
 
-from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from pytest_test_observer._clock import Clock
 from pytest_test_observer._errors import ErrorText, error_text, type_and_message
 from pytest_test_observer._extras import Extras, take
-from pytest_test_observer._gathered import Gathered, Location, location_of, ungrouped
-from pytest_test_observer._ids import SpanIds
-from pytest_test_observer._record import NS_PER_S, AllureMeta, FixtureTimes, PhaseTimes, TestRecord
+from pytest_test_observer._gathered import Gathered, Location, just_passed, location_of, times_of, ungrouped
+from pytest_test_observer._naming import MASTER, NO_ALLURE, NO_INNER, Facts, Inner, Key, Naming, Running
 from pytest_test_observer._secrets import SHORTEST_SECRET
-from pytest_test_observer._tally import Identity, Tally
 from pytest_test_observer._text import storable
-from pytest_test_observer._traces import Traces, estimated_size, text_bytes
-from pytest_test_observer._verdict import PASSED, PHASES, Attempt, Verdict, decide
+from pytest_test_observer._verdict import PHASES, Verdict, decide
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import pytest
 
-    from pytest_test_observer._ids import Ids
-
-MASTER = "master"
-_NO_ALLURE = AllureMeta()
-CRASHED = "crashed"
-
-
-class Key(msgspec.Struct, frozen=True):
-    """What tells one attempt from another while its reports arrive; ``attempt`` counts within ``worker``."""
-
-    nodeid: str
-    worker: str
-    occurrence: int = 1
-    attempt: int = 1
+    from pytest_test_observer._extras import PhaseTimes
+    from pytest_test_observer._gathered import Place
+    from pytest_test_observer._record import FixtureTimes, TestRecord
+    from pytest_test_observer._verdict import Phase
 
 
-class Running(NamedTuple):
-    """The test that a process was at when it died: as that process marked it down, or deduced."""
-
-    key: Key
-    phase: str
-    start_ns: int
-    location: Location = Location()
-    markers: tuple[str, ...] = ()
-    span: SpanIds | None = None
-
-
-def nested_identity(key: Key) -> Identity:
-    """Return what names a span that is current while its test runs: nothing that only the controller knows."""
-    return Identity(storable(key.nodeid), key.occurrence, "" if key.worker == MASTER else key.worker)
+_BEFORE_TEARDOWN = len(PHASES) - 1
 
 
 def worker_of(report: pytest.TestReport | pytest.CollectReport) -> str:
@@ -68,172 +41,15 @@ def worker_of(report: pytest.TestReport | pytest.CollectReport) -> str:
     return str(gateway.id) if gateway is not None else MASTER
 
 
-class Inner(NamedTuple):
-    """What has spans below a test's, by ``otlp_detail``."""
+class TestsHere(Protocol):
+    """What the process that runs tests knows: of the attempt that began last, and of reports."""
 
-    phases: Sequence[PhaseTimes] = ()
-    fixtures: Sequence[FixtureTimes] = ()
+    nodeid: str
+    location: Place | None
+    current: Extras
 
-
-NO_INNER = Inner()
-
-
-class Naming:
-    """Numbers attempts and names their spans: the same in the controller, in the helper and in replay.
-
-    ``per_worker`` is true where each worker runs the whole suite (``--dist each``), ``nested`` where the processes
-    that run tests name their spans themselves (``--observer-nest``).
-    """
-
-    def __init__(self, ids: Ids, *, per_worker: bool = False, nested: bool = False) -> None:
-        self.ids = ids
-        self.tally = Tally()
-        self.traces = Traces(ids)
-        self._per_worker = per_worker
-        self._nested = nested
-        self.is_plain = not (per_worker or nested)
-        """Whether a node id and the number of an attempt are all that names a span."""
-
-    def identity(self, key: Key) -> Identity:
-        """Return what all attempts of a test share."""
-        return Identity(storable(key.nodeid), key.occurrence, key.worker if self._per_worker else "")
-
-    def record(self, key: Key, verdict: Verdict, gathered: Gathered, facts: Facts) -> TestRecord:
-        """Build the record of an attempt and count it."""
-        ids = self.ids
-        identity = self.identity(key)
-        attempt = self.tally.number(identity, key.attempt)
-        end_ns = max(facts.end_ns, facts.start_ns)
-        span = self._span_of(key, identity, attempt, gathered, facts)
-        self.traces.stretch(ids.group(identity.nodeid), span.above, facts.start_ns, end_ns)
-        ran = "call" if "call" in gathered.phases else verdict.when_phase
-        record = TestRecord(
-            nodeid=identity.nodeid,
-            attempt=attempt,
-            worker_id=key.worker,
-            start_ns=facts.start_ns,
-            end_ns=end_ns,
-            status=verdict.status,
-            outcome=verdict.outcome,
-            when_phase=verdict.when_phase,
-            duration=gathered.duration(ran),
-            trace_id=span.trace_id,
-            span_id=span.span_id,
-            parent_span_id=span.parent_span_id,
-            flaky=verdict.status == "passed" and self.tally.is_troubled(identity),
-            setup_duration=gathered.duration("setup"),
-            call_duration=gathered.duration("call"),
-            teardown_duration=gathered.duration("teardown"),
-            markers=facts.markers,
-            file=facts.location.file,
-            line=facts.location.line,
-            function=facts.location.function,
-            error_type=facts.error_type,
-            error_message=facts.error.message,
-            error_stacktrace=facts.error.stacktrace,
-            allure=facts.extras.allure if facts.extras else AllureMeta(),
-            attributes=gathered.attributes,
-            events=facts.extras.events if facts.extras else [],
-            phases=facts.inner.phases,
-            fixtures=facts.inner.fixtures,
-        )
-        self.tally.count(identity, record)
-        return record
-
-    def ordinary(self, key: Key, gathered: Gathered, extras: Extras, inner: Inner) -> TestRecord:
-        """Build the record of a first attempt that only passed, and count it: ``record()`` by the shortest way."""
-        setup, call, teardown = extras.phases["setup"], extras.phases["call"], extras.phases["teardown"]
-        nodeid = storable(key.nodeid)
-        start_ns = int(setup.start * NS_PER_S)
-        end_ns = max(int(teardown.stop * NS_PER_S), start_ns)
-        file, line, function = location_of(gathered.location)
-        ids = self.ids
-        if ids.scope == "test":
-            span, parent_span_id = ids.test(nodeid, 1)
-            trace_id, span_id = span
-        else:
-            size = estimated_size(nodeid, inner=len(inner.phases) + len(inner.fixtures))
-            above = self.traces.place(ids.group(nodeid), size, start_ns, end_ns)
-            trace_id, parent_span_id = above
-            span_id = ids.span_id(nodeid, 1)
-        self.tally.count_ordinary()
-        return TestRecord(
-            nodeid,
-            1,
-            key.worker,
-            start_ns,
-            end_ns,
-            *PASSED,
-            call.duration,
-            trace_id,
-            span_id,
-            parent_span_id,
-            setup_duration=setup.duration,
-            call_duration=call.duration,
-            teardown_duration=teardown.duration,
-            markers=extras.markers,
-            file=file,
-            line=line,
-            function=function,
-            phases=inner.phases,
-            fixtures=inner.fixtures,
-        )
-
-    def _span_of(self, key: Key, identity: Identity, attempt: int, gathered: Gathered, facts: Facts) -> SpanIds:
-        """Name the span of an attempt, in the trace of its scope that still has room for it."""
-        ids, part = self.ids, 0
-        if ids.scope != "test":
-            part = self.traces.part_for(ids.group(identity.nodeid), self._size(identity.nodeid, gathered, facts))
-        if facts.span is not None:
-            return facts.span
-        if self._nested:  # its process died and left no mark here
-            identity, attempt = nested_identity(key), key.attempt
-        span, parent_span_id = ids.test(identity.nodeid, attempt, identity.distinction, part)
-        return SpanIds(span.trace_id, span.span_id, parent_span_id)
-
-    def _size(self, nodeid: str, gathered: Gathered, facts: Facts) -> int:
-        """Return about how large the spans of an attempt are."""
-        extras, texts, payloads = facts.extras, 0, 0
-        if facts.error.message or facts.error.stacktrace:
-            texts += text_bytes((facts.error.message, facts.error.stacktrace))
-        if gathered.attributes:
-            texts += text_bytes(chain.from_iterable(gathered.attributes.items()))
-        if extras and (extras.allure.labels or extras.allure.links or extras.allure.title):
-            texts += text_bytes(extras.allure.texts())
-        events = extras.events if extras else []
-        for event in events:
-            payloads += text_bytes((event.name, *chain.from_iterable(event.payload.items())))
-        return estimated_size(nodeid, texts, len(events), payloads, len(facts.inner.phases) + len(facts.inner.fixtures))
-
-    def crashed(
-        self, running: Running, error: ErrorText, noticed_ns: int, gathered: Gathered | None = None
-    ) -> TestRecord:
-        """Build the record of a test whose process died: it ends when the death was noticed."""
-        gathered = gathered or Gathered()
-        facts = Facts(
-            start_ns=running.start_ns,
-            end_ns=noticed_ns,
-            location=running.location,
-            markers=list(running.markers),
-            error=error,
-            error_type=CRASHED,
-            span=running.span,
-        )
-        return self.record(running.key, decide(Attempt({}, crashed=running.phase)), gathered, facts)
-
-
-class Facts(msgspec.Struct, frozen=True):
-    """What a record takes from elsewhere than the phases of its attempt."""
-
-    start_ns: int
-    end_ns: int
-    location: Location
-    error: ErrorText
-    markers: list[str]
-    error_type: str = ""
-    extras: Extras | None = None
-    inner: Inner = NO_INNER
-    span: SpanIds | None = None
+    def extras_for(self, report: pytest.TestReport) -> Extras | None:
+        """Return what belongs to a report that is about to be logged, None where the report is from elsewhere."""
 
 
 class Recorder:
@@ -258,29 +74,60 @@ class Recorder:
         self.naming = naming
         self._sink = sink
         self._errors = errors
-        self._detail = detail
+        self._is_lean = detail == "test"
         self._secrets = [secret for secret in secrets if len(secret) >= SHORTEST_SECRET]
         self.shared_fixtures: list[FixtureTimes] = []
         self._running = running
         self._extras_of: Callable[[pytest.TestReport], Extras | None] = take
         self._worker_of: Callable[[pytest.TestReport], str] = worker_of
         self._is_plain = naming.is_plain
-        self._is_here = False
+        self._here: TestsHere | None = None
         self.grouped = False
-        self._latest = Gathered()
+        self._attempt: Extras | None = None
+        self._passed: dict[str, pytest.TestReport] | None = None
+        self._latest = self._over = _over()
         self._open: dict[Key, Gathered] = {}
         self._ended: dict[str, Key] = {}
         self._uncollected: set[str] = set()
 
-    def tests_run_here(self, extras_of: Callable[[pytest.TestReport], Extras | None]) -> None:
-        """Expect no worker: the tests run in this process, where ``extras_of`` knows what reports lack."""
-        self._extras_of = extras_of
+    def tests_run_here(self, tests: TestsHere) -> None:
+        """Expect no worker: the tests run in this process, where ``tests`` knows what reports lack."""
+        self._here = tests
+        self._extras_of = tests.extras_for
         self._worker_of = lambda _report: MASTER
-        self._is_here = True
 
     def on_report(self, report: pytest.TestReport) -> None:
         """Take in one report; the attempt's record leaves when this was its last."""
+        # Nearly all attempts only pass. As long as nothing else is heard of one, its reports are just kept.
+        here = self._here
+        if here is not None and report.location is here.location and just_passed(report):
+            extras = here.current
+            if extras is not self._attempt:
+                self._attempt, self._passed = extras, {}
+            passed = self._passed
+            if passed is not None:
+                when = report.when
+                if when != "teardown":
+                    passed[when] = report
+                    return
+                if len(passed) == _BEFORE_TEARDOWN and self._is_ordinary(extras):
+                    self._passed = None
+                    self._latest, self._over.extras = self._over, extras
+                    inner = NO_INNER if self._is_lean else self._inner(extras, extras.phases)
+                    self._sink(self.naming.ordinary(here.nodeid, MASTER, here.location, extras, inner))
+                    return
+        self._gather_kept(report)
+
+    def _gather_kept(self, report: pytest.TestReport) -> None:
+        """Take in a report that says more than that a phase passed, after those of its attempt that did not."""
         extras = self._extras_of(report)
+        kept = self._passed if extras is self._attempt else None
+        self._attempt, self._passed = extras, None
+        for earlier in kept.values() if kept else ():
+            self._gather(earlier, extras)
+        self._gather(report, extras)
+
+    def _gather(self, report: pytest.TestReport, extras: Extras | None) -> None:
         gathered = self._latest
         if extras is None or extras is not gathered.extras:
             gathered = self._latest = self._look_up(report, extras)
@@ -295,17 +142,17 @@ class Recorder:
 
     def _look_up(self, report: pytest.TestReport, extras: Extras | None) -> Gathered:
         """Find the attempt that a report belongs to; the reports of a process mostly come one after another."""
-        if extras is not None and self._is_here:
+        if extras is not None and self._here is not None:
             gathered = Gathered()  # the extras are those of one attempt, from its first report to its last
             gathered.extras = extras
             return gathered
         if report.when not in PHASES:
             if not _was_interrupted(report):
                 self._on_crash(report)
-            return _OVER
+            return self._over
         key = self._key_of(report, extras)
         if key == self._ended.get(key.worker):
-            return _OVER  # the teardown of an attempt that its rerun report has ended already
+            return self._over  # the teardown of an attempt that its rerun report has ended already
         found = self._open.get(key)
         if found is None:
             found = self._open[key] = Gathered()
@@ -367,8 +214,8 @@ class Recorder:
             del self._open[key]
             self._ended[key.worker] = key
         if gathered.is_ordinary and extras is not None and self._is_ordinary(extras):
-            inner = self._inner(gathered, extras) if self._detail != "test" else NO_INNER
-            self._sink(self.naming.ordinary(key, gathered, extras, inner))
+            inner = self._inner(extras, extras.phases)
+            self._sink(self.naming.ordinary(key.nodeid, key.worker, gathered.location, extras, inner))
             return
         gathered.complete(extras)
         verdict = decide(gathered.attempt)
@@ -381,7 +228,7 @@ class Recorder:
             error=self._allowed(gathered.error(verdict, error_type)),
             error_type=error_type,
             extras=extras,
-            inner=self._inner(gathered, extras) if self._detail != "test" else NO_INNER,
+            inner=self._inner(extras, gathered.phases),
             span=extras.span if extras else None,
         )
         self._sink(self.naming.record(key, verdict, gathered, facts))
@@ -393,15 +240,17 @@ class Recorder:
             and extras.attempt == extras.occurrence == 1
             and len(extras.phases) == len(PHASES)
             and not (extras.events or extras.span)
-            and extras.allure == _NO_ALLURE
+            and (extras.allure is NO_ALLURE or extras.allure == NO_ALLURE)
             and not self.naming.tally.anybody_died
         )
 
-    def _inner(self, gathered: Gathered, extras: Extras | None) -> Inner:
+    def _inner(self, extras: Extras | None, phases: Mapping[str, Phase | PhaseTimes]) -> Inner:
         """Return the phases, and the fixtures that only this attempt used; those that tests share wait for the run."""
+        if self._is_lean:
+            return NO_INNER
         fixtures = extras.fixtures if extras else []
         self.shared_fixtures += [times for times in fixtures if times.scope != "function"]
-        return Inner(gathered.times(), [times for times in fixtures if times.scope == "function"])
+        return Inner(times_of(phases), [times for times in fixtures if times.scope == "function"])
 
     def _allowed(self, text: ErrorText) -> ErrorText:
         if not text.stacktrace and not text.message:
@@ -413,8 +262,11 @@ class Recorder:
         return ErrorText(text.message) if self._errors == "message" else ErrorText()
 
 
-_OVER = Gathered()
-_OVER.is_over = True
+def _over() -> Gathered:
+    """Return what stands for an attempt that has ended: more reports of it change nothing."""
+    over = Gathered()
+    over.is_over = True
+    return over
 
 
 def _was_interrupted(report: pytest.TestReport) -> bool:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from operator import attrgetter
-from typing import Any
+from collections.abc import Sequence  # noqa: TC003 - msgspec reads it at run time
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -15,15 +14,18 @@ from pytest_test_observer._record import (
     Context,
     FixtureTimes,
     ModuleTimes,
+    OrdinaryRecord,
     PhaseTimes,
     RunRecord,
     TestRecord,
 )
 from pytest_test_observer._text import storable_deep
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 SPAN_KEY = "_span"
 
-_Getter = Callable[[Any], Any]
 _encode = msgspec.json.Encoder().encode
 
 
@@ -48,7 +50,11 @@ class _Part:
         self._row: Callable[[Any], object] = eval(f"lambda record: Row({values})", names)  # noqa: S307 - of our table
 
     def __call__(self, record: object) -> bytes:
-        return encode(self._row(record))[1:]
+        row = self._row(record)
+        try:
+            return _encode(row)[1:]
+        except UnicodeEncodeError:
+            return encode(row)[1:]
 
 
 def _expression(column: Column) -> str:
@@ -67,19 +73,16 @@ def _columns(table: Table, scope: str) -> list[Column]:
     return [column for column in table.columns if column.scope == scope]
 
 
-# What nearly all results are: passed at once, with nothing rare about them. Columns of fields that are not named here
+_ORDINARY = OrdinaryRecord("", 1, "", 0, 0, "passed", "passed", "call", 0.0, "", "", "")
+# In what the results differ that nearly all are: passed at once, with nothing rare about them. Columns of other fields
 # have the same value in all of these, and are encoded once.
-_ORDINARY = TestRecord("", 1, "", 0, 0, "passed", "passed", "call", 0.0, "", "", "")
 _VARYING = frozenset(
     {
         *("nodeid", "worker_id", "file", "line", "function", "markers"),
         *("start_ns", "end_ns", "duration", "setup_duration", "call_duration", "teardown_duration"),
         *("trace_id", "span_id", "parent_span_id"),
-        *("events", "phases", "fixtures"),  # are in no column of a result
     }
 )
-_rest_of: _Getter = attrgetter(*(field for field in TestRecord.__struct_fields__ if field not in _VARYING))
-_ORDINARY_REST = _rest_of(_ORDINARY)
 
 
 class SpanPart(msgspec.Struct, omit_defaults=True):
@@ -120,7 +123,7 @@ class RowEncoder:
     def result(self, record: TestRecord) -> bytes:
         """Return the line of an attempt, with its line feed."""
         span = self._span_of(record) if self._spans else b""
-        if _rest_of(record) == _ORDINARY_REST:
+        if type(record) is OrdinaryRecord:
             return b"%s%s%s\n" % (self._ordinary_start, span, self._ordinary(record))
         return b"%s%s%s\n" % (self._common["results"], span, self._result(record))
 

@@ -19,9 +19,10 @@ from pytest_test_observer._journal.marks import create_marks, read_marks
 from pytest_test_observer._journal.sidecar import Begin, Collected, Run
 from pytest_test_observer._journal.writer import JournalWriter
 from pytest_test_observer._messages import Outcome, replay_command
+from pytest_test_observer._naming import Naming
 from pytest_test_observer._process import this_process
 from pytest_test_observer._record import Context, RunRecord
-from pytest_test_observer._recorder import Naming, Recorder
+from pytest_test_observer._recorder import Recorder
 from pytest_test_observer._secrets import given_secrets, spellings
 from pytest_test_observer._selection import Selection, run_status
 from pytest_test_observer._shipper.delivery import Delivery

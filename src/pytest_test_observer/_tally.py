@@ -40,11 +40,13 @@ class Counted(Protocol):
 
 
 class Tally:
-    """Counts tests by their last attempt; ``reported`` counts collected tests with at least one attempt."""
+    """Counts tests by their last attempt."""
 
     def __init__(self) -> None:
-        self.by_status: Counter[str] = Counter()
-        self.reported = 0
+        self._by_status: Counter[str] = Counter()
+        self.ordinary = 0
+        """Tests that passed at their first attempt, and are counted here alone."""
+        self._others = 0
         self.flaky = 0
         self.reruns = 0
         self.anybody_died = False
@@ -61,10 +63,10 @@ class Tally:
         """Whether an earlier attempt of the test did not pass."""
         return identity in self._unsettled
 
-    def count_ordinary(self) -> None:
-        """Count a test that passed at its first attempt."""
-        self.reported += 1
-        self.by_status["passed"] += 1
+    @property
+    def reported(self) -> int:
+        """Collected tests with at least one attempt."""
+        return self.ordinary + self._others
 
     def count(self, identity: Identity, record: Counted) -> None:
         """Count an attempt; it replaces what an earlier attempt of the test counted for."""
@@ -73,9 +75,9 @@ class Tally:
             # A good one, which is not remembered: passed, or skipped as this one is.
             earlier = "skipped" if record.status == "skipped" else "passed"
         if earlier is None:
-            self.reported += record.when_phase != "collect"
+            self._others += record.when_phase != "collect"
         elif earlier:
-            self.by_status[earlier] -= 1
+            self._by_status[earlier] -= 1
         self.reruns += record.attempt > 1
         self.flaky += record.flaky
         if record.outcome == "crashed":
@@ -84,16 +86,16 @@ class Tally:
         if record.outcome == "rerun":
             self._unsettled[identity] = ""
             return
-        self.by_status[record.status] += 1
+        self._by_status[record.status] += 1
         if record.status in UNSUCCESSFUL:
             self._unsettled[identity] = record.status
 
     @property
     def counts(self) -> Counts:
         """The counts as they stand in the row of the run."""
-        status = self.by_status
+        status = self._by_status
         return Counts(
-            passed=status["passed"],
+            passed=self.ordinary + status["passed"],
             failed=status["failed"],
             broken=status["broken"],
             skipped=status["skipped"],

@@ -58,10 +58,22 @@ class Traces:
         """Return which trace of a group (from 0) still has room for a span of ``size`` bytes, and take the room."""
         return self._with_room(group, size).part
 
-    def place(self, group: str, size: int, start_ns: int, end_ns: int) -> SpanContext:
-        """Return the span that a test of a group stands below, as ``part_for`` and ``stretch`` together would."""
-        trace = self._with_room(group, size)
-        trace.stretch(start_ns, end_ns)
+    def place(self, nodeid: str, inner: int, start_ns: int, end_ns: int) -> SpanContext:
+        """Return the span that a test without texts stands below, as ``part_for`` and ``stretch`` together would.
+
+        ``inner`` counts its spans of phases and fixtures.
+        """
+        group = nodeid.partition("::")[0] if self._ids.scope == "module" else ""
+        size = estimated_size(nodeid, inner=inner) if inner else _SPAN_BYTES + 3 * len(nodeid)
+        trace = self._latest
+        if trace.group == group and 0 < trace.filled < TRACE_BYTES - size:
+            trace.filled += size
+        else:
+            trace = self._with_room(group, size)
+        if 0 < trace.start_ns <= start_ns and trace.end_ns < end_ns:
+            trace.end_ns = end_ns
+        else:
+            trace.stretch(start_ns, end_ns)
         return trace.above
 
     def _with_room(self, group: str, size: int) -> _Trace:

@@ -13,8 +13,8 @@ from pytest_test_observer._ids import Ids, SpanContext
 from pytest_test_observer._journal.append import Appender
 from pytest_test_observer._journal.marks import read_marks
 from pytest_test_observer._journal.sidecar import Begin, Collected, Run
+from pytest_test_observer._naming import Naming, Running
 from pytest_test_observer._record import NS_PER_MS, RunRecord
-from pytest_test_observer._recorder import Naming, Running
 from pytest_test_observer._rows import RowEncoder
 from pytest_test_observer._tally import Identity
 

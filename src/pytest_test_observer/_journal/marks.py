@@ -11,7 +11,6 @@ import mmap
 import os
 import sys
 from contextlib import suppress
-from struct import Struct
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,7 +18,7 @@ import msgspec
 from pytest_test_observer._gathered import location_of, ungrouped
 from pytest_test_observer._ids import SpanIds  # noqa: TC001 - msgspec reads it at run time
 from pytest_test_observer._journal.append import identity
-from pytest_test_observer._recorder import Key, Running
+from pytest_test_observer._naming import Key, Running
 from pytest_test_observer._rows import encode
 from pytest_test_observer._verdict import PHASES
 
@@ -29,13 +28,12 @@ if TYPE_CHECKING:
 MASTER_SLOT = 0
 
 # Mapped pieces of a file begin at multiples of the granularity: 4 KiB on Linux, 16 or 64 elsewhere.
-_SLOT = max(8192, mmap.ALLOCATIONGRANULARITY)
-# Length of the text that follows, 0 for none; index of the phase.
-_HEAD = Struct("<IB")
-_PHASE_AT = 4
-_HEAD_SIZE = _HEAD.size
-_NO_HEAD = bytes(_HEAD_SIZE)
-_ROOM = _SLOT - _HEAD_SIZE
+_SLOT = max(16384, mmap.ALLOCATIONGRANULARITY)
+# A slot has two halves for texts, used in turn, so that a death in the middle of one leaves the other. Its first byte
+# says which one counts and what phase that attempt is in.
+_HALVES = (1, _SLOT // 2)
+_ROOM = _SLOT // 2 - 1
+_END = b"\n"
 _PHASE_INDEX = {when: index for index, when in enumerate(PHASES)}
 # A map closes the number of its descriptor with itself. Where a test has closed that one, the number is
 # somebody else's by now: such a map lives as long as the process.
@@ -69,32 +67,29 @@ class MarkWriter:
         self._worker = worker
         self._grouped = grouped
         self._page, self._fd, self._identity = _mapped(path, slot)
+        self._half = 0
 
     def start(self, nodeid: str, location: tuple[str, int | None, str], extras: Extras, now_ns: int) -> None:
         """An attempt begins; ``location`` is pytest's (file, line from 0, domain)."""
-        if self._grouped:
-            nodeid = ungrouped(nodeid)
-        occurrence, attempt, markers, span = extras.occurrence, extras.attempt, extras.markers, extras.span
-        # in the order of the fields of Start, which is encoded as such an array
-        self.put((self._worker, nodeid, occurrence, attempt, now_ns, location, markers, span))
-
-    def put(self, start: Start | tuple[object, ...]) -> None:
-        """Set the mark of an attempt that begins; a tuple has the fields of ``Start`` in their order."""
         page = self._page
         if page is None:
             return
-        text = encode(start)
-        size = len(text)
-        if size > _ROOM:
-            text, size = b"", 0  # a node id of kilobytes: its death is told from its reports alone
-        page[:_HEAD_SIZE] = _NO_HEAD  # the head of the last mark must not stand before the text of this one
-        page[_HEAD_SIZE : _HEAD_SIZE + size] = text
-        page[:_HEAD_SIZE] = _HEAD.pack(size, 0)
+        if self._grouped:
+            nodeid = ungrouped(nodeid)
+        # in the order of the fields of Start, which is encoded as such an array
+        mark = (self._worker, nodeid, extras.occurrence, extras.attempt, now_ns, location, extras.markers, extras.span)
+        text = encode(mark) + _END
+        if len(text) > _ROOM:
+            text = _END  # a node id of kilobytes: its death is told from its reports alone
+        self._half = half = 1 - self._half
+        at = _HALVES[half]
+        page[at : at + len(text)] = text
+        page[0] = half * len(PHASES)
 
     def phase(self, when: str) -> None:
         """The attempt enters its call or its teardown."""
         if self._page is not None:
-            self._page[_PHASE_AT] = _PHASE_INDEX[when]
+            self._page[0] = self._half * len(PHASES) + _PHASE_INDEX[when]
 
     def close(self) -> None:
         """Set no more marks."""
@@ -125,13 +120,12 @@ def read_marks(path: str) -> dict[str, Running]:
 
 
 def _read(slot: bytes) -> Running | None:
-    if len(slot) < _HEAD_SIZE:
-        return None
-    length, phase = _HEAD.unpack_from(slot)
+    half, phase = divmod(slot[0], len(PHASES))
     try:
-        start = _decode(slot[_HEAD_SIZE : _HEAD_SIZE + length])
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return None  # empty, or its process died while writing it
+        text, _, _ = slot[_HALVES[half] :].partition(_END)
+        start = _decode(text)
+    except (IndexError, msgspec.MsgspecError, UnicodeDecodeError):
+        return None  # empty
     key = Key(start.nodeid, start.worker, start.occurrence, start.attempt)
     return Running(key, PHASES[phase], start.time_ns, location_of(start.location), tuple(start.markers), start.span)
 

@@ -74,8 +74,17 @@ class JournalWriter:
             self._write("events", self._rows.events(record))
         data = self._rows.result(record)
         self.written += 1
-        if self._held or not self._is_written_at_once(data):
+        if self._held:
             self._write("results", data)
+            return
+        results = self._results
+        try:  # what _write() does where nothing is wrong, as it nearly always is
+            results.write(data)
+        except OSError:
+            self._write("results", data)
+        else:
+            if results.reopened:
+                self._keep_lock()
 
     def run_row(self, record: RunRecord) -> bytes:
         """Return the row of the run, without its line feed."""
@@ -135,17 +144,6 @@ class JournalWriter:
             self.error = str(error)
             return False
         if appender.reopened:
-            self._keep_lock()
-        return True
-
-    def _is_written_at_once(self, data: bytes) -> bool:
-        """Append a line of the results: what ``_write`` does where nothing is wrong, as it nearly always is."""
-        results = self._results
-        try:
-            results.write(data)
-        except OSError:
-            return False
-        if results.reopened:
             self._keep_lock()
         return True
 
