@@ -38,11 +38,14 @@ class Location(NamedTuple):
 
 def location_of(location: Place | None) -> Location:
     """Read the ``location`` of a pytest item or report."""
-    if not location:
-        return Location()
+    return Location(*parts_of(location)) if location else Location()
+
+
+def parts_of(location: Place) -> tuple[str, int, str]:
+    """Return the fields of a ``Location``."""
     file, line, domain = location
     function = domain.partition("[")[0] or domain.removeprefix("[doctest] ").partition("[")[0]
-    return Location(_path(file), line + 1 if line is not None else 0, storable(function))
+    return _path(file), line + 1 if line is not None else 0, function if function.isascii() else storable(function)
 
 
 @lru_cache(maxsize=64)  # tests come file by file

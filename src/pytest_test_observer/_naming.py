@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from pytest_test_observer._gathered import Gathered, Location, location_of
+from pytest_test_observer._gathered import Gathered, Location, parts_of
 from pytest_test_observer._ids import SpanIds
 from pytest_test_observer._record import NS_PER_S, AllureMeta, FixtureTimes, OrdinaryRecord, PhaseTimes, TestRecord
 from pytest_test_observer._tally import Identity, Tally
@@ -134,7 +134,7 @@ class Naming:
         start_ns, end_ns = int(setup.start * NS_PER_S), int(teardown.stop * NS_PER_S)
         if end_ns < start_ns:  # noqa: PLR1730 - a call of max() is felt here
             end_ns = start_ns
-        file, line, function = location_of(place)
+        file, line, function = parts_of(place) if place else Location()
         ids = self.ids
         if ids.scope == "test":
             (trace_id, span_id), parent_span_id = ids.test(nodeid, 1)
