@@ -18,8 +18,7 @@ from pytest_test_observer._journal.files import usable_directories
 from pytest_test_observer._journal.locks import WRITER, FileLock
 from pytest_test_observer._journal.tidy import _cut_out
 from pytest_test_observer._journal.writer import JournalWriter
-from pytest_test_observer._shipper.client import _log
-from pytest_test_observer._shipper.protocol import Task
+from pytest_test_observer._shipper.spawn import _open
 from tests.kit import Run
 from tests.servers.faulty import faulty
 
@@ -122,6 +121,7 @@ def test_a_cache_that_fills_up_loses_what_did_not_fit_and_says_how_much(
 
 CREATE = f"""
 import os
+import tempfile  # as this user, who may not read where Python is
 from pytest_test_observer._journal.tidy import _cut_out
 from pytest_test_observer._journal.writer import JournalWriter
 os.setgid({NOBODY}); os.setuid({NOBODY})
@@ -178,7 +178,7 @@ def test_a_file_that_somebody_planted_as_a_link_is_not_written_through(tmp_path:
     directory.mkdir()
     (directory / f"run{ending}").symlink_to(victim)
     journal = JournalWriter.create({"XDG_CACHE_HOME": str(tmp_path)}, "run")
-    with _log(Task(str(directory), "run", None, None)) as log:  # type: ignore[arg-type] # only its names matter
+    with _open(journal.files.log) as log:
         os.write(log, b"said\n")
     journal.close()
     assert victim.read_text() == ""

@@ -21,12 +21,13 @@ from pytest_test_observer._destinations.config import Destinations
 from pytest_test_observer._destinations.settings import ClickHouseSettings
 from pytest_test_observer._journal.sidecar import Process
 from pytest_test_observer._process import describe, is_alive, kill, open_pidfd, this_process
-from pytest_test_observer._shipper import client, link
-from pytest_test_observer._shipper.client import Helper, NoHelper
+from pytest_test_observer._shipper import link, spawn
+from pytest_test_observer._shipper.client import Helper
 from pytest_test_observer._shipper.delivery import Delivery
 from pytest_test_observer._shipper.link import Link
 from pytest_test_observer._shipper.log import last_line
 from pytest_test_observer._shipper.protocol import Done, Final, Flush, Task, encode_message
+from pytest_test_observer._shipper.spawn import NoHelper
 from tests.journals import begun, listing, record, run_line
 from tests.killing import wait_until
 from tests.servers.faulty import faulty
@@ -244,7 +245,7 @@ def test_descriptors_beyond_what_select_takes_are_no_hindrance(journal: JournalW
 def test_output_while_python_starts_is_not_taken_for_an_answer(
     journal: JournalWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "_BOOT", "import os; os.write(1, b'a .pth file says hello')\n" + client._BOOT)
+    monkeypatch.setattr(spawn, "_BOOT", "import os; os.write(1, b'a .pth file says hello')\n" + spawn._BOOT)
     helper = Helper.start(task_for(journal))
     helper.reap()
     assert helper._process is not None
@@ -269,7 +270,7 @@ def test_the_environment_of_a_helper_configures_and_measures_nothing(monkeypatch
     for name in ("PYTEST_OBSERVER_CH_PASSWORD", "PYTEST_ADDOPTS", "COV_CORE_SOURCE", "COVERAGE_PROCESS_START"):
         monkeypatch.setenv(name, "x")
     monkeypatch.setenv("BUILD_TAG", "of Jenkins, to find what is left over")
-    environment = client._environment()
+    environment = spawn._environment()
     assert not [name for name in environment if name.startswith(("PYTEST_OBSERVER", "PYTEST_ADDOPTS", "COV"))]
     assert environment["BUILD_TAG"] == "of Jenkins, to find what is left over"
     assert environment[INERT] == "1"

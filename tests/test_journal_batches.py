@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_test_observer._journal import reader as reader_module
 from pytest_test_observer._journal.append import Appender
-from pytest_test_observer._journal.reader import JournalReader, count_taken
-from pytest_test_observer._journal.sidecar import Sealed, encode_line
+from pytest_test_observer._journal.sidecar import Sealed, count_taken, encode_line
 from pytest_test_observer._journal.tidy import tidy
 from tests.journals import (
     SESSION,
@@ -23,6 +23,9 @@ from tests.journals import (
     run_line,
     sidecar,
 )
+
+if TYPE_CHECKING:
+    from pytest_test_observer._journal.reader import JournalReader
 
 
 def batches(reader: JournalReader) -> list[tuple[str, int]]:

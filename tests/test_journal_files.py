@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_test_observer._journal.files import buffer_directory, stem_for, usable_directories
-from pytest_test_observer._journal.writer import JournalError, JournalWriter
+from pytest_test_observer._journal.reserve import JournalError
+from pytest_test_observer._journal.writer import JournalWriter
 
 if TYPE_CHECKING:
     from pathlib import Path

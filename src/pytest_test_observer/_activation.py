@@ -74,7 +74,7 @@ def settings_if_active(config: pytest.Config) -> Settings | None:
     try:
         settings = resolve(config, os.environ)
     except EnvironmentValueError as error:
-        _say(config, f"test-observer: off. {error}")
+        say(config, f"test-observer: off. {error}")
         return None
     if not on(settings) or any(getattr(config.option, name, False) for name in _NO_TESTS):
         return None
@@ -92,10 +92,11 @@ def give_up(config: pytest.Config, error: Exception) -> None:
     while where is not None and where.tb_next is not None:
         where = where.tb_next
     place = f" ({os.path.basename(where.tb_frame.f_code.co_filename)}:{where.tb_lineno})" if where else ""
-    _say(config, f"test-observer: off. An error of the plugin's own: {type(error).__name__}{place}")
+    say(config, f"test-observer: off. An error of the plugin's own: {type(error).__name__}{place}")
 
 
-def _say(config: pytest.Config, message: str) -> None:
+def say(config: pytest.Config, message: str) -> None:
+    """Tell the user once, in the header of the run."""
     from pytest_test_observer._messages import announce  # noqa: PLC0415 - nothing of ours loads while off
 
     announce(config, message)

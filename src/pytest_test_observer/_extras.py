@@ -7,6 +7,7 @@ simpler, but other reporters print those.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -53,7 +54,6 @@ class Extras(msgspec.Struct, array_like=True):
     span: SpanIds | None = None
 
 
-_decoder = msgspec.json.Decoder(Extras)
 # What nearly all reports carry that come before the attempt's last: of a first attempt.
 _FIRST = encode(Extras(1, 1))
 
@@ -71,9 +71,14 @@ def pack(report: pytest.TestReport, extras: Extras | None) -> None:
     setattr(report, ATTRIBUTE, packed)
 
 
+@cache
+def _decoder() -> msgspec.json.Decoder[Extras]:
+    return msgspec.json.Decoder(Extras)  # made where it is needed: that takes a while
+
+
 def take(report: pytest.TestReport) -> Extras | None:
     """Remove the extras from a worker's report, before any other reporter sees them, and return them."""
     packed = report.__dict__.pop(ATTRIBUTE, None)
     if packed is None:
         return None
-    return Extras(1, 1) if packed == _FIRST else _decoder.decode(packed)
+    return Extras(1, 1) if packed == _FIRST else _decoder().decode(packed)

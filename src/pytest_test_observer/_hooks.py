@@ -16,11 +16,9 @@ from pytest_test_observer._activation import WORKER_KEY, shielded
 from pytest_test_observer._allure import install
 from pytest_test_observer._capture import Capture
 from pytest_test_observer._clock import Clock
-from pytest_test_observer._destinations.config import destinations_of
 from pytest_test_observer._extras import pack
 from pytest_test_observer._journal.marks import MASTER_SLOT, MarkWriter
-from pytest_test_observer._journal.writer import JournalError
-from pytest_test_observer._messages import PREFIX, Outcome, announce, summary, warn
+from pytest_test_observer._messages import PREFIX, Outcome, summary, warn
 from pytest_test_observer._naming import MASTER
 from pytest_test_observer._run import ObservedRun
 from pytest_test_observer._selection import Selection
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from pytest_test_observer._nest import Nest
+    from pytest_test_observer._opening import Opening
     from pytest_test_observer._settings import Settings
 
 SESSION_NAME = "test_observer_session"
@@ -38,18 +37,11 @@ FIXTURES_NAME = "test_observer_fixtures"
 NEST_NAME = "test_observer_nest"
 
 
-def observe_session(config: pytest.Config, settings: Settings) -> None:
+def observe_session(config: pytest.Config, settings: Settings, opening: Opening) -> None:
     """Observe the session of the process that the user started."""
-    destinations = destinations_of(settings)
-    if not destinations:
-        return  # OTEL_SDK_DISABLED switches the only one off
     dist = getattr(config.option, "dist", "no")
-    try:
-        verbose = config.option.verbose > 0
-        run = ObservedRun(settings, destinations, config.rootpath, per_worker=dist == "each", verbose=verbose)
-    except JournalError as error:
-        announce(config, f"{PREFIX} off. No journal can be written: {error}")
-        return
+    verbose = config.option.verbose > 0
+    run = ObservedRun(settings, opening, config.rootpath, per_worker=dist == "each", verbose=verbose)
     run.recorder.grouped = dist == "loadgroup"
     hooks = SessionHooks(config, run, settings)
     config.pluginmanager.register(hooks, SESSION_NAME)

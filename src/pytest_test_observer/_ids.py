@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-from hashlib import blake2b
 from typing import NamedTuple
+
+try:  # hashlib would load OpenSSL; the standard library's random avoids that in the same way
+    from _blake2 import blake2b
+except ImportError:  # a Python without its own
+    from hashlib import blake2b
 
 _TRACEPARENT = r"^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(-.*)?$"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sys
 
 from pytest_test_observer._journal.sidecar import Process
@@ -76,6 +75,8 @@ def _host() -> str:
         with open("/proc/sys/kernel/random/boot_id") as file:
             return f"{file.read().strip()}/{os.readlink('/proc/self/ns/pid')}"
     except OSError:
+        import socket  # noqa: PLC0415 - of no use on Linux
+
         return socket.gethostname()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import sys
-import uuid
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -31,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from pytest_test_observer._destinations.config import Destinations
     from pytest_test_observer._highlights import Highlights
+    from pytest_test_observer._opening import Opening
     from pytest_test_observer._record import TestRecord
     from pytest_test_observer._settings import Settings
 
@@ -40,19 +39,18 @@ if TYPE_CHECKING:
 class ObservedRun:
     """Ids, context, recorder, journal and delivery of one session.
 
-    ``per_worker`` is true under ``--dist each``, ``verbose`` with -v. Raises JournalError when no journal can
-    be made.
+    ``per_worker`` is true under ``--dist each``, ``verbose`` with -v.
     """
 
     def __init__(
-        self, settings: Settings, destinations: Destinations, rootdir: Path, *, per_worker: bool, verbose: bool = False
+        self, settings: Settings, opening: Opening, rootdir: Path, *, per_worker: bool, verbose: bool = False
     ) -> None:
         self._settings = settings
-        self._destinations = destinations
+        self._destinations = destinations = opening.destinations
         self.selection = Selection()
-        self._started_ns = Clock.time_ns()
-        run_id = os.environ.get("PYTEST_OBSERVER_RUN_ID") or str(uuid.UUID(bytes=os.urandom(16), version=4))
-        self._journal = JournalWriter.create(os.environ, run_id)
+        self._started_ns = opening.started_ns
+        run_id = opening.run_id
+        self._journal = JournalWriter(opening.journal)
         create_marks(self.marks)
         self._pending_context = begin_context(os.environ, rootdir, run_id=run_id, variant=settings.observer_variant)
         self._context = Context(run_id=run_id)
@@ -68,7 +66,7 @@ class ObservedRun:
             running=lambda worker: read_marks(self.marks).get(worker),
         )
         self._ids = ids
-        self._delivery = Delivery(self._journal.files, destinations)
+        self._delivery = Delivery(self._journal.files, destinations, opening.helper)
         self._outcome: Outcome | None = None
 
     @property

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from pytest_test_observer._activation import WORKER_KEY, give_up, settings_if_active, shielded
+from pytest_test_observer._activation import WORKER_KEY, give_up, say, settings_if_active, shielded
 from pytest_test_observer._settings import add_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pytest_test_observer._hooks import CaptureHooks
+    from pytest_test_observer._settings import Settings
 
 
 class RecordEvent(Protocol):
@@ -47,23 +48,47 @@ def pytest_configure(config: pytest.Config) -> None:
     worker_input = getattr(config, "workerinput", None)
     if worker_input is not None:
         if WORKER_KEY in worker_input:
-            _start(config, lambda hooks: hooks.observe_worker(config, worker_input))
+            _start(config, lambda: _observe_worker(config, worker_input))
         return
     settings = settings_if_active(config)
     if settings is not None:
-        _start(config, lambda hooks: hooks.observe_session(config, settings))
+        _start(config, lambda: _observe_session(config, settings))
 
 
-def _start(config: pytest.Config, observe: Callable[[Any], None]) -> None:
-    """Load the hooks that observe and register them; an error of ours must not end pytest.
+def _observe_worker(config: pytest.Config, worker_input: dict[str, Any]) -> None:
+    from pytest_test_observer._hooks import observe_worker  # noqa: PLC0415 - loaded once it is needed
+
+    observe_worker(config, worker_input)
+
+
+def _observe_session(config: pytest.Config, settings: Settings) -> None:
+    """Start the helper first: it loads its libraries while this process loads ours."""
+    from pytest_test_observer._opening import JournalError, open_session  # noqa: PLC0415
+
+    try:
+        opening = open_session(settings)
+    except JournalError as error:
+        say(config, f"test-observer: off. No journal can be written: {error}")
+        return
+    if opening is None:
+        return
+    try:
+        from pytest_test_observer._hooks import observe_session  # noqa: PLC0415
+
+        observe_session(config, settings, opening)
+    except BaseException:
+        opening.abandon()
+        raise
+
+
+def _start(config: pytest.Config, observe: Callable[[], None]) -> None:
+    """Observe, from here or not at all; an error of ours must not end pytest.
 
     Neither its traceback nor its text is shown: with ``--showlocals`` and ``-vv`` they can hold the environment.
     """
     try:
         with shielded():
-            from pytest_test_observer import _hooks  # noqa: PLC0415 - loaded once it is needed
-
-            observe(_hooks)
+            observe()
     except Exception as error:  # noqa: BLE001 - the suite must not see it, whatever it is
         for name in [name for name, _ in config.pluginmanager.list_name_plugin() if name.startswith(OWN)]:
             config.pluginmanager.unregister(name=name)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-import tempfile
-from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -79,6 +77,8 @@ def stem_for(run_id: str) -> str:
     if stem.endswith("_events"):  # else the rows of run "x_events" would be taken for the events of run "x"
         stem = stem[: -len("_events")] + "%5Fevents"
     if len(stem) > _LONGEST or not stem:
+        from hashlib import sha256  # noqa: PLC0415 - rarely needed, and slow to load
+
         digest = sha256(run_id.encode("utf-8", "surrogatepass")).hexdigest()
         stem = f"{stem[: _LONGEST - 70]}%%{digest}"  # no escaped name has two signs in a row
     return stem
@@ -105,6 +105,8 @@ def usable_directories(environ: Mapping[str, str]) -> Iterator[str]:
     if cache and _make(cache):
         _close_to_others(cache)
         yield cache
+    import tempfile  # noqa: PLC0415 - rarely needed, and slow to load
+
     shared = os.path.join(tempfile.gettempdir(), f"{DIRECTORY}-{_user()}")
     if _make(shared) and _is_ours(shared):
         _close_to_others(shared)

@@ -11,6 +11,7 @@ import mmap
 import os
 import sys
 from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -53,7 +54,9 @@ class Start(msgspec.Struct, array_like=True):
     span: SpanIds | None = None
 
 
-_decode = msgspec.json.Decoder(Start).decode
+@cache
+def _decoder() -> msgspec.json.Decoder[Start]:
+    return msgspec.json.Decoder(Start)  # made where it is needed: that takes a while
 
 
 class MarkWriter:
@@ -123,7 +126,7 @@ def _read(slot: bytes) -> Running | None:
     half, phase = divmod(slot[0], len(PHASES))
     try:
         text, _, _ = slot[_HALVES[half] :].partition(_END)
-        start = _decode(text)
+        start = _decoder().decode(text)
     except (IndexError, msgspec.MsgspecError, UnicodeDecodeError):
         return None  # empty
     key = Key(start.nodeid, start.worker, start.occurrence, start.attempt)

@@ -247,20 +247,6 @@ class JournalReader:
                     return
 
 
-def count_taken(path: str) -> int:
-    """Return how many rows of results a sidecar says have arrived, without a look at the rows."""
-    rows: dict[int, int] = {}
-    taken = 0
-    for line in Tail(path).lines():
-        if isinstance(line, Sealed) and line.table == "results":
-            rows[line.number] = line.rows
-        elif isinstance(line, Taken):
-            taken += rows.pop(line.number, 0)
-        elif isinstance(line, SetAside):
-            taken += rows.pop(line.number, line.rows) - line.rows
-    return taken
-
-
 def _cut(chunk: bytes) -> tuple[int, int]:
     """Return how many bytes of whole lines, and how many lines, the first batch of ``chunk`` has."""
     window = chunk[:BATCH_BYTES]

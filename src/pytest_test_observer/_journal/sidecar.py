@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator  # noqa: TC003 - stands beside what msgspec reads
+from functools import cache
 from typing import Union
 
 import msgspec
@@ -78,7 +79,6 @@ class Run(msgspec.Struct, frozen=True, tag_field="kind", tag="run"):
 
 Line = Union[Begin, Collected, Sealed, Taken, SetAside, Run]  # noqa: UP007 - msgspec reads it at run time
 
-_decoder = msgspec.json.Decoder(Line)
 _encode = msgspec.json.Encoder().encode
 # No string inside a line can hold these bytes: its quotes are escaped.
 _HEAD = b'{"kind":"'
@@ -87,6 +87,11 @@ _HEAD = b'{"kind":"'
 def encode_line(line: Line) -> bytes:
     """Return a line as it stands in the file."""
     return _encode(line) + b"\n"
+
+
+@cache
+def _decoder() -> msgspec.json.Decoder[Line]:
+    return msgspec.json.Decoder(Line)  # made where it is needed: that takes a while
 
 
 class Tail:
@@ -115,6 +120,20 @@ class Tail:
                 self._offset += len(raw)
                 line = raw[max(0, raw.rfind(_HEAD)) :]
                 try:
-                    yield _decoder.decode(line)
+                    yield _decoder().decode(line)
                 except (msgspec.MsgspecError, UnicodeDecodeError):
                     continue
+
+
+def count_taken(path: str) -> int:
+    """Return how many rows of results a sidecar says have arrived, without a look at the rows."""
+    rows: dict[int, int] = {}
+    taken = 0
+    for line in Tail(path).lines():
+        if isinstance(line, Sealed) and line.table == "results":
+            rows[line.number] = line.rows
+        elif isinstance(line, Taken):
+            taken += rows.pop(line.number, 0)
+        elif isinstance(line, SetAside):
+            taken += rows.pop(line.number, line.rows) - line.rows
+    return taken

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from pytest_test_observer._journal.append import Appender
-from pytest_test_observer._journal.files import JournalFiles, candidates, usable_directories
-from pytest_test_observer._journal.locks import WRITER, FileLock
 from pytest_test_observer._journal.remove import remove
+from pytest_test_observer._journal.reserve import Reserved, reserve
 from pytest_test_observer._journal.sidecar import Begin, Line, encode_line
 from pytest_test_observer._rows import RowEncoder
 
@@ -21,11 +18,6 @@ if TYPE_CHECKING:
 
 # Held in memory while the disk takes nothing (it is full, say). Beyond it lines are lost, and counted.
 HELD_BYTES = 16 * 1024 * 1024
-_NAMES_TRIED = 10_000
-
-
-class JournalError(Exception):
-    """No place on disk takes a journal; the text says what was tried."""
 
 
 class JournalWriter:
@@ -34,29 +26,23 @@ class JournalWriter:
     ``lost`` counts results that neither disk nor memory could hold, ``error`` is the last reason.
     """
 
-    def __init__(self, files: JournalFiles, meta: Appender, results: Appender, lock: FileLock) -> None:
-        self.files = files
+    def __init__(self, reserved: Reserved) -> None:
+        self.files = reserved.files
         self.written = 0
         self.lost = 0
         self.error = ""
-        self._meta = meta
-        self._results = results
+        self._meta = reserved.meta
+        self._results = reserved.results
         self._events: Appender | None = None
-        self._lock = lock
+        self._lock = reserved.lock
         self._rows: RowEncoder | None = None
         self._held: deque[tuple[str, bytes]] = deque()
         self._held_bytes = 0
 
     @classmethod
     def create(cls, environ: Mapping[str, str], run_id: str) -> JournalWriter:
-        """Reserve file names for a run; raises JournalError."""
-        reasons = []
-        for directory in usable_directories(environ):
-            try:
-                return _reserve(directory, run_id)
-            except OSError as error:  # noqa: PERF203
-                reasons.append(f"{directory}: {error.strerror or error}")
-        raise JournalError("; ".join(reasons) or "no directory for buffers could be made")
+        """Make the journal of a run; raises JournalError."""
+        return cls(reserve(environ, run_id))
 
     def begin(self, line: Begin) -> None:
         """Write the first line of the sidecar. Rows can be written from now on."""
@@ -166,33 +152,3 @@ class JournalWriter:
         if self._events is None:
             self._events = Appender(self.files.events, create=True, alone=True)
         return self._events
-
-
-def _reserve(directory: str, run_id: str) -> JournalWriter:
-    for files in islice(candidates(directory, run_id), _NAMES_TRIED):
-        if any(os.path.exists(path) for path in (files.results, files.events, files.meta)):
-            continue  # of another run of this id, or of version 0.2.0
-        lock = FileLock(files.lock, WRITER)
-        if not lock.acquire():  # first of all: nobody may ever see a live journal that is not locked
-            continue
-        try:
-            return JournalWriter(files, *_make_files(files), lock)
-        except FileExistsError:
-            lock.release()
-        except OSError:
-            remove(files)
-            lock.release()
-            raise
-    raise OSError(f"{_NAMES_TRIED} runs of this id have files there")
-
-
-def _make_files(files: JournalFiles) -> tuple[Appender, Appender]:
-    """Make the sidecar, whose name reserves the others, and the file of the results."""
-    meta = Appender(files.meta, create=True)
-    try:
-        meta.write(b"\n")  # a full disk makes files, but does not fill them
-        os.truncate(files.meta, 0)
-        return meta, Appender(files.results, create=True, alone=True)
-    except OSError as error:
-        meta.close()
-        raise OSError(error.errno, error.strerror) from error  # not FileExistsError: the names were free

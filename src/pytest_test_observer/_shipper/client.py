@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
-import subprocess
 import sys
 import warnings
 from contextlib import contextmanager, suppress
@@ -14,12 +12,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pytest_test_observer._activation import INERT, search_path
+from pytest_test_observer._activation import search_path
 from pytest_test_observer._clock import Clock
 from pytest_test_observer._journal.append import identity
-from pytest_test_observer._journal.files import NO_LINK, JournalFiles
+from pytest_test_observer._journal.files import JournalFiles
 from pytest_test_observer._process import describe, is_alive, kill
-from pytest_test_observer._secrets import PRIVATE
 from pytest_test_observer._shipper.protocol import (
     Done,
     Final,
@@ -31,35 +28,17 @@ from pytest_test_observer._shipper.protocol import (
     decode_from_helper,
     encode_message,
 )
+from pytest_test_observer._shipper.spawn import NoHelper, Spawned, pipes, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pytest_test_observer._journal.sidecar import Process
 
-# The intermediate process says the name of the detached one and is reaped before the first test, or tests
-# that wait for any child would wait for ours. The line feed in front: something may have been printed while
-# Python started.
-_BOOT = """
-import os, sys
-pid = os.fork()
-if pid:
-    os.write(1, b'\\n{"kind":"ready","pid":%d}\\n' % pid)
-    os._exit(0)
-os.write(2, b"the process that sends was still loading its libraries\\n")
-import json
-sys.path += [path for path in json.loads(sys.argv[1]) if path not in sys.path]
-from pytest_test_observer._shipper.helper import main
-main()
-"""
 # What a pipe takes at once; a task that is longer would have to wait for a reader that is only just starting.
 _PIPE_TAKES = 65_536
 _REAP_SECONDS = 5.0
 _LOOK_SECONDS = 0.02
-
-
-class NoHelper(Exception):  # noqa: N818 - a state of affairs, and it is handled as one
-    """No helper could be started; the text says why."""
 
 
 class Helper:
@@ -77,24 +56,15 @@ class Helper:
     @classmethod
     def start(cls, task: Task) -> Helper:
         """Start a helper that is nobody's child; raises NoHelper."""
-        if not sys.executable or getattr(sys, "frozen", False):
-            raise NoHelper("there is no Python interpreter to start one with")
+        return cls.adopt(spawn(JournalFiles(task.directory, task.stem).log), task)
+
+    @classmethod
+    def adopt(cls, spawned: Spawned, task: Task) -> Helper:
+        """Give a process that waits for a task its task; raises NoHelper."""
         if len(encode_message(task)) > _PIPE_TAKES:
+            spawned.abandon()
             raise NoHelper("its task does not fit into a pipe")
-        command = [sys.executable, "-I", "-c", _BOOT, json.dumps(search_path())]
-        with _pipes() as (task_read, task_write, answer_read, answer_write), _log(task) as log:
-            try:
-                process = subprocess.Popen(
-                    command,
-                    stdin=task_read,
-                    stdout=answer_write,
-                    stderr=log,  # why it cannot start, for the warning to quote
-                    env=_environment(),
-                    start_new_session=True,
-                )
-            except OSError as error:
-                raise NoHelper(str(error)) from error
-            helper = cls(os.dup(task_write), os.dup(answer_read), lambda: _wait(process))
+        helper = cls(spawned.write, spawned.read, spawned.reap)
         helper._say(task)
         return helper
 
@@ -103,7 +73,7 @@ class Helper:
         """Start ``serve`` in a fork of this process; for the end of a session, where no test can meet it."""
         if not hasattr(os, "fork"):
             raise NoHelper("this system cannot fork")
-        with _pipes() as (task_read, task_write, answer_read, answer_write):
+        with pipes() as (task_read, task_write, answer_read, answer_write):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of threads, from Python 3.12 on
                 pid = os.fork()
@@ -200,39 +170,6 @@ def _is_readable(fd: int, seconds: float) -> bool:
     return bool(poll.poll(seconds * 1000))
 
 
-def _environment() -> dict[str, str]:
-    """Return pytest's environment without what would measure the helper, configure it, or hold secrets."""
-    dropped = ("COV", "PYTEST_", *PRIVATE)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
-    return {**kept, INERT: "1"}
-
-
-@contextmanager
-def _log(task: Task) -> Iterator[int]:
-    """Open the helper's log, or nothing where that cannot be."""
-    try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | NO_LINK
-        fd = os.open(JournalFiles(task.directory, task.stem).log, flags, 0o600)
-    except OSError:
-        fd = os.open(os.devnull, os.O_WRONLY)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
-
-
-@contextmanager
-def _pipes() -> Iterator[tuple[int, int, int, int]]:
-    task_read, task_write = os.pipe()
-    answer_read, answer_write = os.pipe()
-    fds = (task_read, task_write, answer_read, answer_write)
-    try:
-        yield fds
-    finally:
-        for fd in fds:
-            os.close(fd)
-
-
 @contextmanager
 def _no_sigpipe() -> Iterator[None]:
     """Keep a broken pipe from killing pytest where a test has set SIGPIPE to its default."""
@@ -255,14 +192,6 @@ def _write_all(fd: int, data: bytes) -> None:
             data = data[os.write(fd, data) :]
     except OSError:
         pass  # the helper is gone; what it did not send is on disk
-
-
-def _wait(process: subprocess.Popen[bytes]) -> None:
-    try:
-        process.wait(_REAP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 def _collect(pid: int) -> None:

@@ -5,21 +5,23 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_test_observer._clock import Clock
-from pytest_test_observer._journal.reader import count_taken
+from pytest_test_observer._journal.sidecar import count_taken
 from pytest_test_observer._process import this_process
-from pytest_test_observer._shipper.client import Helper, NoHelper
+from pytest_test_observer._shipper.client import Helper
 from pytest_test_observer._shipper.log import last_line
 from pytest_test_observer._shipper.protocol import Final, Task
+from pytest_test_observer._shipper.spawn import NoHelper
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_test_observer._destinations.config import Destinations
     from pytest_test_observer._journal.files import JournalFiles
+    from pytest_test_observer._shipper.spawn import Spawned
 
 # Seconds: nothing on a network can hang an embedded engine, and a cold library is slow to load.
 _EMBEDDED_DEADLINE = 30.0
@@ -37,15 +39,18 @@ class Delivered(NamedTuple):
 class Delivery:
     """Delivers one journal. pytest itself loads no client and opens no socket for it."""
 
-    def __init__(self, files: JournalFiles, destinations: Destinations) -> None:
+    def __init__(self, files: JournalFiles, destinations: Destinations, spawned: Spawned | None = None) -> None:
         self._files = files
         self._destinations = destinations
         self._task = Task(files.directory, files.stem, this_process(), destinations)
+        self._spawned = spawned
         self._helper: Helper | None = None
 
     def start(self) -> None:
-        """Start a helper; without one the journal is sent at the end."""
-        self._helper = self._start()
+        """Give the process that was ``spawned`` its task; without one the journal is sent at the end."""
+        if self._spawned is not None:
+            with suppress(NoHelper):
+                self._helper = Helper.adopt(self._spawned, self._task)
 
     def reap(self) -> None:
         """Collect the helper's intermediate process."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Union
 
 import msgspec
@@ -49,8 +50,6 @@ ToHelper = Union[Task, Flush, Done]  # noqa: UP007 - msgspec reads it at run tim
 FromHelper = Union[Ready, Final]  # noqa: UP007
 
 _encode = msgspec.json.Encoder().encode
-_to_helper: msgspec.json.Decoder[ToHelper] = msgspec.json.Decoder(ToHelper)
-_from_helper: msgspec.json.Decoder[FromHelper] = msgspec.json.Decoder(FromHelper)
 
 
 def encode_message(message: ToHelper | FromHelper) -> bytes:
@@ -70,11 +69,22 @@ class Inbox:
         return lines
 
 
+# Each side makes the decoder that it needs: that takes a while.
+@cache
+def _to_helper() -> msgspec.json.Decoder[ToHelper]:
+    return msgspec.json.Decoder(ToHelper)
+
+
+@cache
+def _from_helper() -> msgspec.json.Decoder[FromHelper]:
+    return msgspec.json.Decoder(FromHelper)
+
+
 def decode_to_helper(line: bytes) -> ToHelper:
     """Read a line that pytest wrote; raises msgspec.MsgspecError."""
-    return _to_helper.decode(line)
+    return _to_helper().decode(line)
 
 
 def decode_from_helper(line: bytes) -> FromHelper:
     """Read a line that the helper wrote; raises msgspec.MsgspecError."""
-    return _from_helper.decode(line)
+    return _from_helper().decode(line)
