@@ -7,6 +7,7 @@ from being noticed.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -71,6 +72,7 @@ class Sender:
         if not (self._link.done or self._link.orphaned):
             self._log_wait()
             self._shipper.warm_up()
+        gc.enable()
         while not (self._link.done or self._link.orphaned):
             self._in_spite_of_disks(self._look)
             self._link.wait(_LOOK)
