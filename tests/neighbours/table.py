@@ -13,6 +13,7 @@ from .suites import (
     CLOCK,
     COUNTED,
     FILES,
+    FORKED,
     HANGING,
     HYPOTHESIS,
     NETWORK,
@@ -41,8 +42,6 @@ class Neighbour(NamedTuple):
     """Plugins that it needs beside its own."""
     dies: bool = False
     """The neighbour ends pytest, so nothing of ours is printed."""
-    has_markers: bool = True
-    """Whether tests run where our hooks do; a fork of pytest tells what is in its reports and no more."""
     only_below: int = 0
     """Major version of pytest from which there is no such neighbour: it is built in, or does not work any more."""
 
@@ -127,10 +126,9 @@ NEIGHBOURS = {
     "forked": Neighbour(
         "pytest-forked",
         "pytest_forked",
-        {"test_a.py": PLAIN + "import os\ndef test_dies(): os._exit(3)\n"},
-        {**BOTH, "test_dies": "crashed:setup"},
+        {"test_a.py": PLAIN + FORKED},
+        {**BOTH, "test_dies": "crashed", "test_dies_early": "crashed:setup", "test_broken": "error:setup"},
         ("--forked", "-Wdefault"),  # with warnings as errors it fails alone
-        has_markers=False,
         only_below=9,  # every test fails there, without us too: its reports cannot be marshalled
     ),
     "freezegun": Neighbour(

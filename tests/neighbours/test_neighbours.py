@@ -131,7 +131,8 @@ def test_a_neighbour_does_the_same_and_its_tests_are_recorded(
             wait_until(lambda: not list(bench.buffers.iterdir()), "the helper to send everything")
         ended = time.time()
         assert _outcomes(observed) == neighbour.rows
-        rows = observed.rows("nodeid, markers, attributes, started_at, finished_at, duration")
+        rows = observed.rows("nodeid, markers, attributes, attempt, worker_id, started_at, finished_at, duration")
+        events = observed.rows("nodeid, event_name, payload", "pytest_results_events")
     told = _told(bench, neighbour, run)
     for field in Told._fields:  # one after the other: what differs can be read then
         assert getattr(told, field) == getattr(without, field)
@@ -144,7 +145,8 @@ def test_a_neighbour_does_the_same_and_its_tests_are_recorded(
     for row in rows:
         if row["nodeid"] == "test_a.py::test_good" and "ticket" in "".join(neighbour.suite.values()):
             assert row["attributes"] == {"ticket": "7"}
-            assert row["markers"] == (["telling"] if neighbour.has_markers else [])
+            assert row["markers"] == ["telling"]
+            assert {"nodeid": row["nodeid"], "event_name": "seen", "payload": {"a": "b"}} in events
 
 
 def test_all_neighbours_that_load_themselves_at_once(tmp_path: Path, clickhouse_server: ClickHouse) -> None:
