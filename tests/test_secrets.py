@@ -17,7 +17,7 @@ from urllib.parse import quote, quote_plus, unquote
 
 import pytest
 
-from pytest_test_observer._secrets import given_secrets
+from pytest_test_observer._secrets import SHORTEST_SECRET, blacked_out, given_secrets
 from pytest_test_observer._settings import resolve_layers
 from tests.kit import Observed, Run, Workbench
 from tests.replay_kit import Replayer
@@ -379,6 +379,37 @@ def test_no_way_of_writing_a_secret_is_overlooked(bench: Workbench) -> None:
     text = row["error_message"] + row["error_stacktrace"]
     assert "***" in text
     assert re.findall(r"p.{1,12}?ss(?!w)[^\s\"',]*ord", text) == []
+
+
+@pytest.mark.parametrize("secret", ["s3cret-w0rd", "s3cret-s3cret"])
+def test_what_is_left_of_a_secret_that_was_cut_short_is_none(secret: str) -> None:
+    for size in range(len(secret)):
+        head, tail = secret[:size], secret[len(secret) - size :]
+        mark = "\n[... 12 or more bytes left out by pytest-test-observer ...]\n"
+        for text in (f"a = '{head}...b'", f"a = 'b...{tail}'", f"{head}{mark}{tail}", f"'{head}...{tail}' {secret}"):
+            found = blacked_out(text, [secret])
+            assert size < SHORTEST_SECRET or (head not in found and tail not in found), (text, found)
+    assert blacked_out("s3cret and so on ... -w0rd", [secret]) == "s3cret and so on ... -w0rd"
+
+
+LONG = "-".join(f"l0ng{number}" for number in range(60))
+
+
+def test_a_long_secret_that_pytest_shortens_is_not_known_by_its_ends(bench: Workbench) -> None:
+    bench.write(
+        test_a="""
+            import os
+            def test_dump():
+                value = os.environ["PYTEST_OBSERVER_CH_PASSWORD"]
+                assert dict(os.environ) == {}
+            """
+    )
+    env = {"PYTEST_OBSERVER_CH_URL": "http://127.0.0.1:9", "PYTEST_OBSERVER_CH_PASSWORD": LONG}
+    run = bench.run("-l", env=env)
+    assert LONG[:60] in run.stdout
+    assert LONG not in run.stdout
+    [row] = bench.kept_rows()
+    assert "l0ng" not in row["error_message"] + row["error_stacktrace"]
 
 
 def test_what_git_inherits_holds_no_options_of_pytest(bench: Workbench) -> None:

@@ -19,7 +19,7 @@ from pytest_test_observer._extras import Extras, take
 from pytest_test_observer._gathered import Gathered, Location, location_of, ungrouped
 from pytest_test_observer._ids import SpanIds
 from pytest_test_observer._record import NS_PER_S, AllureMeta, FixtureTimes, PhaseTimes, TestRecord
-from pytest_test_observer._secrets import SHORTEST_SECRET
+from pytest_test_observer._secrets import SHORTEST_SECRET, blacked_out
 from pytest_test_observer._tally import Identity, Tally
 from pytest_test_observer._text import storable
 from pytest_test_observer._traces import Traces, estimated_size, text_bytes
@@ -406,8 +406,8 @@ class Recorder:
     def _allowed(self, text: ErrorText) -> ErrorText:
         if not text.stacktrace and not text.message:
             return text
-        for secret in self._secrets:  # a test that prints its environment prints ours as well
-            text = ErrorText(text.message.replace(secret, "***"), text.stacktrace.replace(secret, "***"))
+        # a test that prints its environment prints ours as well
+        text = ErrorText(blacked_out(text.message, self._secrets), blacked_out(text.stacktrace, self._secrets))
         if self._errors == "full":
             return text
         return ErrorText(text.message) if self._errors == "message" else ErrorText()

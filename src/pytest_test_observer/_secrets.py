@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from os.path import commonprefix
 from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus, unquote
 
@@ -12,13 +13,16 @@ if TYPE_CHECKING:
 
     from pytest_test_observer._settings import Settings
 
-__all__ = ["PRIVATE", "SHORTEST_SECRET", "given_secrets", "spellings"]
+__all__ = ["PRIVATE", "SHORTEST_SECRET", "blacked_out", "given_secrets", "spellings"]
 
 PRIVATE = ("PYTEST_OBSERVER_", "PYTEST_ADDOPTS", "OTEL_EXPORTER_OTLP_")
 """How variables begin that can hold secrets: what is needed of them travels to the helper through its pipe."""
 
 # To black out shorter texts would mangle words, and show what they are.
 SHORTEST_SECRET = 4
+# Where reprlib and pytest leave something out of a value, and where we do of a text; read backwards too.
+_CUT = "..."
+_CUTS = (_CUT, f"\n[{_CUT}", f"\n]{_CUT}")
 _USERINFO = re.compile(r"^(?:[A-Za-z][A-Za-z0-9+.-]*://)?([^/?#]*)@")
 
 
@@ -47,6 +51,31 @@ def spellings(secrets: Iterable[str]) -> list[str]:
     """
     forms = {form for secret in secrets if secret for form in _forms(secret)}
     return sorted(forms, key=len, reverse=True)
+
+
+def blacked_out(text: str, spelled: Iterable[str]) -> str:
+    """Return ``text`` without secrets that are ``spelled`` as in :func:`spellings`.
+
+    Nor with what is left of one where pytest has shortened a value, or we a text.
+    """
+    for secret in spelled:
+        text = text.replace(secret, "***")
+        if _CUT in text:
+            text = _without_rest(text, secret)
+            text = _without_rest(text[::-1], secret[::-1])[::-1]
+    return text
+
+
+def _without_rest(text: str, secret: str) -> str:
+    """Black out where ``secret`` begins and then is cut off."""
+    head = secret[:SHORTEST_SECRET]
+    at = text.find(head)
+    while at >= 0:
+        end = at + len(commonprefix((text[at : at + len(secret)], secret)))  # noqa: RUF071 - of characters, not of paths
+        if text.startswith(_CUTS, end):
+            text = f"{text[:at]}***{text[end:]}"
+        at = text.find(head, at + 1)
+    return text
 
 
 def _forms(secret: str) -> list[str]:
