@@ -36,7 +36,7 @@ filterwarnings = error
 markers =
     telling: tells what is kept
 """
-MODES = {"serial": (), "xdist": ("-p", "xdist.plugin", "-n2")}  # before pytest-rerunfailures, which imports it
+MODES = {"serial": (), "xdist": ("-p", "xdist", "-n2")}  # before pytest-rerunfailures, which imports it
 # What differs between any two runs.
 _CHANGING = re.compile(
     r"(?<= in )\d[\d.]*s|0x[0-9a-f]+|=+|\b\d+(?:\.\d+)?(?: m?s|us)\b|~+|\(\d+\)|"
