@@ -11,7 +11,7 @@ WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format types bench bench-reading faults neighbours realworld e2e collector docs site charts requirements clean
+.PHONY: help demo test check lint format types bench bench-reading faults neighbours versions realworld e2e collector docs site charts requirements clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -50,6 +50,9 @@ faults: $(INSTALLED) ## kill processes and break servers, a hundred times and at
 
 neighbours: $(INSTALLED) ## run suites beside other plugins, with older and newer versions of pytest and Python
 	$(BIN)/python -m nox --session neighbours -- $(ARGS)
+
+versions: $(INSTALLED) ## run the tests of verdicts, attempts, workers and spans with older and newer versions of pytest and Python
+	$(BIN)/python -m nox --session core -- $(ARGS)
 
 realworld: $(INSTALLED) ## run suites of other projects from PyPI, with the plugin and without
 	$(BIN)/python -m bench.realworld $(ARGS)

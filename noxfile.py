@@ -23,16 +23,52 @@ MATRIX = [("3.10", "7"), ("3.11", "8"), *((python, "9") for python in PYTHONS)]
 # Interpreters that pyenv has are not in PATH by their versions.
 _pyenv = sorted(Path.home().glob(".pyenv/versions/3.*/bin"))
 os.environ["PATH"] = os.pathsep.join([os.environ["PATH"], *map(str, _pyenv)])
+# What must be the same with every version: verdicts, attempts, workers, times, events, spans.
+CORE = (
+    "test_verdict_matrix",
+    "test_verdict_items",
+    "test_subtests",
+    "test_reruns",
+    "test_xdist",
+    "test_times",
+    "test_events",
+    "test_interrupts",
+    "test_selection",
+    "test_junit",
+    "test_inert",
+    "test_otlp_runs",
+)
+# Not with pytest 7: pytest-asyncio for it leaves sockets of its loops open, and warnings are errors in that suite.
+CORE_FROM_8 = ("test_nest",)
 
 
 @nox.session
 @nox.parametrize(("python", "pytest"), MATRIX, ids=[f"python{python}-pytest{pytest}" for python, pytest in MATRIX])
 def neighbours(session: nox.Session, pytest: str) -> None:
     """Run suites beside other plugins."""
-    session.install("--require-hashes", "--no-deps", "-r", f"tests/neighbours/pytest-{pytest}.txt")
-    session.install("--no-deps", "--reinstall-package", "pytest-test-observer", ".")
+    run(session, pytest, "tests/neighbours", *session.posargs)
+
+
+@nox.session
+@nox.parametrize(("python", "pytest"), MATRIX, ids=[f"python{python}-pytest{pytest}" for python, pytest in MATRIX])
+def core(session: nox.Session, pytest: str) -> None:
+    """Run the tests of what the plugin records, or those that are named."""
+    names = CORE if pytest == "7" else CORE + CORE_FROM_8
+    tests = session.posargs or [f"tests/{name}.py" for name in names]
+    run(session, pytest, "--dist=loadfile", *tests, without=("pytest-randomly",))
+
+
+def run(session: nox.Session, pytest: str, *tests: str, without: tuple[str, ...] = ()) -> None:
+    """Run tests whose suites run in the session's environment, which lacks the packages ``without``."""
+    compiled = "--compile-bytecode"  # the tests' own processes keep nothing that they compile, nor the next line's
+    session.install(compiled, "--require-hashes", "--no-deps", "-r", f"tests/neighbours/pytest-{pytest}.txt")
+    session.install(compiled, "--no-deps", "--reinstall-package", "pytest-test-observer", ".")
+    if without:
+        session.run_install("uv", "pip", "uninstall", *without, silent=True)
+    basic = ("-c", "examples/basic/pytest.ini", "--collect-only", "examples/basic")
+    session.run("python", "-m", "pytest", "-q", *basic, env={"PYTHONDONTWRITEBYTECODE": ""}, silent=True)
     session.run(
-        *(str(Path(".venv/bin/python").absolute()), "-m", "pytest", "-q", "-n2", "tests/neighbours", *session.posargs),
+        *(str(Path(".venv/bin/python").absolute()), "-m", "pytest", "-q", "-n2", *tests),
         env={"OBSERVER_TESTED_PYTHON": str(Path(session.virtualenv.bin) / "python")},
         external=True,
     )

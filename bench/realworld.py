@@ -91,9 +91,11 @@ def pytest_configure(config):
     config.pluginmanager.register(Witness())
 """
 
-# What differs between any two runs: times (hypothesis has its own, in a property) and addresses.
+# What differs between any two runs: times (hypothesis has its own, in a property), addresses, and which of two workers
+# a test runs on, where a traceback names its temporary directory.
 _CHANGING = re.compile(
-    r' (?:time|timestamp|hostname)="[^"]*"|<property name="hypothesis-statistics-[^>]*/>|(?<= at )0x[0-9a-f]+'
+    r' (?:time|timestamp|hostname)="[^"]*"|<property name="hypothesis-statistics-[^>]*/>|(?<= at )0x[0-9a-f]+|'
+    r"(?<=/popen-gw)\d+"
 )
 _COUNTS = re.compile(r"=+ (.*) in \d[\d.]*s.* =+$|^(\d.*) in \d[\d.]*s", re.MULTILINE)
 

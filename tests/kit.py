@@ -9,6 +9,8 @@ import sys
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import pytest
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -19,6 +21,13 @@ _FOREIGN = ("PYTEST_", "COV", "GITHUB_", "GITLAB_", "CI", "OTEL_", "TRACEPARENT"
 # Names the interpreter whose pytest runs the suites, where that is not the one that runs the tests: see noxfile.py.
 TESTED_VARIABLE = "OBSERVER_TESTED_PYTHON"
 TESTED_PYTHON = os.environ.get(TESTED_VARIABLE, sys.executable)
+_VERSION = "import pytest; print(*pytest.version_tuple[:2])"
+# Major and minor version of the pytest that runs the suites.
+TESTED_PYTEST = (
+    tuple(map(int, subprocess.run([TESTED_PYTHON, "-c", _VERSION], capture_output=True, check=True).stdout.split()))
+    if TESTED_VARIABLE in os.environ
+    else pytest.version_tuple[:2]
+)
 # No test of ours runs this long; it only ends what hangs.
 _PATIENCE = 120
 
@@ -44,8 +53,10 @@ class Workbench:
     def __init__(self, directory: Path) -> None:
         self.suite = directory / "suite"
         self.suite.mkdir()
-        # pytest-asyncio warns without it, also in suites that have nothing asynchronous
-        self.write(pytest_ini="[pytest]\nasyncio_default_fixture_loop_scope = function\n")
+        # pytest-asyncio warns without it, also in suites that have nothing asynchronous; that for pytest 7 does not
+        # know it
+        scope = "asyncio_default_fixture_loop_scope = function\n" if TESTED_PYTEST >= (8,) else ""
+        self.write(pytest_ini=f"[pytest]\n{scope}")
         self.cache = directory / "cache"
         self.buffers = self.cache / "pytest-test-observer"
 

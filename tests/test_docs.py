@@ -12,6 +12,7 @@ import pytest
 from pytest_test_observer import _ci_docs, _columns_docs, _settings_docs
 from pytest_test_observer._columns import TABLES
 from pytest_test_observer._destinations import Reply, _answers, _http, _otlp_answers
+from tests.neighbours.table import NEIGHBOURS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,6 +72,22 @@ def test_the_statuses_of_the_page_are_those_of_the_verdict() -> None:
     outcomes = {"crashed", "rerun", "error", "failed", "xfailed", "skipped", "xpassed", "passed"}
     assert {outcome for _, outcome in rows} == outcomes
     assert {word for status, _ in rows for word in re.findall(r"\w+", status)} & words == words
+
+
+def test_the_neighbours_of_the_page_are_those_that_are_tested_in_the_versions_that_are_pinned() -> None:
+    header, *rows = [line for line in _texts(DOCS / "neighbours.md").splitlines() if line.count(" | ") == 4]
+    pins = [(ROOT / "tests" / "neighbours" / f"pytest-{major}.txt").read_text(encoding="utf-8") for major in (7, 8, 9)]
+    assert re.findall(r"pytest (\S+)", header) == [version for text in pins for version in _pinned(text, "pytest")]
+    below = {neighbour.package: neighbour.only_below or 10 for neighbour in NEIGHBOURS.values()}
+    told = {package: versions for package, *versions, _ in (line.strip("| ").split(" | ") for line in rows)}
+    assert told.keys() == below.keys()
+    for package, versions in told.items():
+        wanted = [", ".join(_pinned(text, package)) for text in pins][: below[package] - 7]
+        assert versions[: len(wanted)] == wanted, package
+
+
+def _pinned(text: str, package: str) -> list[str]:
+    return re.findall(rf"^{re.escape(package)}==(\S+)", text, re.MULTILINE)
 
 
 @pytest.mark.parametrize("message", DOCUMENTED)

@@ -13,11 +13,11 @@ import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
 
 import pytest
 
-from pytest_test_observer._secrets import given_secrets
+from pytest_test_observer._secrets import SHORTEST_SECRET, blacked_out, given_secrets
 from pytest_test_observer._settings import resolve_layers
 from tests.kit import Observed, Run, Workbench
 from tests.replay_kit import Replayer
@@ -237,14 +237,18 @@ def leaks(texts: dict[str, bytes], secrets: list[str]) -> list[str]:
     [
         ({"ch_password": "password"}, {}, ["password"]),
         ({"ch_password": "abc"}, {}, []),  # too short to be told from words
-        ({"ch_url": "https://me:p%40ss@host"}, {}, ["p@ss"]),
+        ({"ch_url": "https://me:p%40ss@host"}, {}, ["p%40ss", "p@ss"]),
         ({"ch_url": "https://token@host"}, {}, ["token"]),
         ({"ch_url": "chdb:///data/me@home"}, {}, []),
         ({"otlp_endpoint": "http://me:password@host:4317"}, {}, ["password"]),
         ({"ch_password": "password"}, {"PYTEST_OBSERVER_CH_PASSWORD": "overruled"}, ["overruled", "password"]),
         ({}, {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://me:password@host"}, ["password"]),
-        ({}, {"OTEL_EXPORTER_OTLP_HEADERS": "a=b%3Dtoken,c=Bearer t0ken"}, ["Bearer t0ken", "b=token", "t0ken"]),
-        ({}, {"OTEL_EXPORTER_OTLP_TRACES_HEADERS": "broken-token, =", "PATH": "me:password@x"}, []),
+        (
+            {},
+            {"OTEL_EXPORTER_OTLP_HEADERS": "a=b%3Dtoken,c=Bearer t0ken"},
+            ["Bearer t0ken", "b%3Dtoken", "b=token", "t0ken"],
+        ),
+        ({}, {"OTEL_EXPORTER_OTLP_HEADERS": "no-name, =", "PATH": "me:password@x"}, ["no-name"]),
     ],
 )
 def test_secrets_are_known_wherever_they_are_given(
@@ -348,6 +352,77 @@ DUMP = """
         ini = pathlib.Path("pytest.ini").read_text()
         assert 0, f"{environ} {ini}"
     """
+
+
+# Spellings of one password: as a URL and a header can be written, and as Python and JSON print them.
+WRITTEN = "p%c3%a4ss%2fw%27%22ord"
+ODD = """
+    import json, os
+    def test_dump():
+        values = {k: v for k, v in os.environ.items() if k.startswith(("PYTEST_OBSERVER_", "OTEL_EXPORTER"))}
+        binary = {k.encode(): v.encode() for k, v in values.items()}
+        plain = json.dumps(values, ensure_ascii=False)
+        assert 0, "\\n".join([*values.values(), json.dumps(values), plain, repr(values), ascii(values), repr(binary)])
+    """
+
+
+def test_no_way_of_writing_a_secret_is_overlooked(bench: Workbench) -> None:
+    bench.write(test_a=ODD)
+    env = {
+        "PYTEST_OBSERVER_CH_URL": f"http://me:{WRITTEN}@127.0.0.1:9",
+        "PYTEST_OBSERVER_CH_PASSWORD": unquote(WRITTEN),
+        "OTEL_EXPORTER_OTLP_HEADERS": f"authorization={WRITTEN}",
+    }
+    run = bench.run("--observer-exit-timeout=30", env=env)
+    assert "1 failed" in run.stdout
+    [row] = bench.kept_rows()
+    text = row["error_message"] + row["error_stacktrace"]
+    assert "***" in text
+    assert re.findall(r"p.{1,12}?ss(?!w)[^\s\"',]*ord", text) == []
+
+
+@pytest.mark.parametrize("secret", ["s3cret-w0rd", "s3cret-s3cret"])
+def test_what_is_left_of_a_secret_that_was_cut_short_is_none(secret: str) -> None:
+    for size in range(len(secret)):
+        head, tail = secret[:size], secret[len(secret) - size :]
+        mark = "\n[... 12 or more bytes left out by pytest-test-observer ...]\n"
+        for text in (f"a = '{head}...b'", f"a = 'b...{tail}'", f"{head}{mark}{tail}", f"'{head}...{tail}' {secret}"):
+            found = blacked_out(text, [secret])
+            assert size < SHORTEST_SECRET or (head not in found and tail not in found), (text, found)
+    assert blacked_out("s3cret and so on ... -w0rd", [secret]) == "s3cret and so on ... -w0rd"
+
+
+LONG = "-".join(f"l0ng{number}" for number in range(60))
+
+
+def test_a_long_secret_that_pytest_shortens_is_not_known_by_its_ends(bench: Workbench) -> None:
+    bench.write(
+        test_a="""
+            import os
+            def test_dump():
+                value = os.environ["PYTEST_OBSERVER_CH_PASSWORD"]
+                assert dict(os.environ) == {}
+            """
+    )
+    env = {"PYTEST_OBSERVER_CH_URL": "http://127.0.0.1:9", "PYTEST_OBSERVER_CH_PASSWORD": LONG}
+    run = bench.run("-l", env=env)
+    assert LONG[:60] in run.stdout
+    assert LONG not in run.stdout
+    [row] = bench.kept_rows()
+    assert "l0ng" not in row["error_message"] + row["error_stacktrace"]
+
+
+def test_what_git_inherits_holds_no_options_of_pytest(bench: Workbench) -> None:
+    bench.write(test_a="def test_ok(): pass\n")
+    programs = bench.suite.parent / "bin"
+    programs.mkdir()
+    (programs / "git").write_text(GIT)
+    (programs / "git").chmod(0o755)
+    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    bench.run(env={"PATH": path, "PYTEST_ADDOPTS": "--ch-url=http://127.0.0.1:9 --ch-password=h1dden-word"})
+    seen = list((bench.suite / "seen").glob("git-*"))
+    assert seen
+    assert not [file for file in seen if "h1dden-word" in file.read_text()]
 
 
 @pytest.mark.parametrize("source", ["environment", "ini"])

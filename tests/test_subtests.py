@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.kit import TESTED_PYTEST, TESTED_VARIABLE
 from tests.verdict_kit import FAILED, PASSED, Finished, finished, observed_in
 
 if TYPE_CHECKING:
@@ -80,7 +82,9 @@ def subtests_run(
 
 
 def _has_subtests() -> bool:
-    return pytest.version_tuple >= (9,) or importlib.util.find_spec("pytest_subtests") is not None
+    if TESTED_VARIABLE in os.environ:
+        return True
+    return TESTED_PYTEST >= (9,) or importlib.util.find_spec("pytest_subtests") is not None
 
 
 @pytest.mark.parametrize("name", ["test_bad", "test_bad_and_call", "test_bad_and_teardown", "test_unit"])
@@ -106,7 +110,7 @@ def test_the_stack_traces_of_all_failing_subtests_are_kept(subtests_run: Finishe
     assert both.index("assert 3 == 4") < both.index("OSError: teardown went wrong")
 
 
-@pytest.mark.skipif(pytest.version_tuple < (9,), reason="subtests are repeated with pytest 9 only")
+@pytest.mark.skipif(TESTED_PYTEST < (9,), reason="subtests are repeated with pytest 9 only")
 def test_a_failing_subtest_can_be_repeated(subtests_run: Finished) -> None:
     rerun = ("failed", "rerun", "call", 1, False)
     assert subtests_run.verdicts["test_flaky"] == [rerun, ("passed", "passed", "call", 2, True)]

@@ -208,7 +208,7 @@ def test_what_an_early_stop_leaves_out_is_counted(observed: Observed, flags: tup
 @pytest.mark.parametrize("flags", [(), ("-n2",)], ids=["serial", "xdist"])
 def test_duplicates_are_told_apart_and_count_from_one(observed: Observed, flags: tuple[str, ...]) -> None:
     observed.bench.write(test_a="def test_one(): pass\ndef test_two(): assert 0\n")
-    done = finished(observed, observed.run("--keep-duplicates", "test_a.py", "test_a.py", *flags))
+    done = finished(observed, observed.run("--keep-duplicates", "-p", "no:asyncio", "test_a.py", "test_a.py", *flags))
     assert done.verdicts == {"test_one": [PASSED] * 2, "test_two": [FAILED] * 2}
     assert len({row["span_id"] for row in done.rows}) == 4
     assert (done.session["collected"], done.session["not_run"]) == (4, 0)

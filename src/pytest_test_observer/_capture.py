@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from pytest_test_observer._clock import Clock
-from pytest_test_observer._extras import Extras, PhaseTimes
+from pytest_test_observer._extras import Extras, PhaseTimes, take
 from pytest_test_observer._record import NS_PER_S, AllureMeta, Event, FixtureTimes
 from pytest_test_observer._verdict import PHASES
 from pytest_test_observer.plugin import NEST_MARKER
@@ -182,15 +182,22 @@ class Capture:
     def extras_for(self, report: pytest.TestReport) -> Extras | None:
         """Return what belongs to a report that is about to be logged.
 
-        Reports logged late (pytest-rerunfailures waits for the teardown) carry all of it. Those of tests that ran in
-        a process of their own (pytest-forked) have none: our hooks keep out of there.
+        Reports logged late (pytest-rerunfailures waits for the teardown) carry all of it. Those of a test that ran in
+        a process of its own (pytest-forked) bring it along.
         """
         # a report has its item's location, the very object, where nobody made it anew
         if report.location is not self.location and report.nodeid != self.nodeid:
-            return None
+            return self._take_over(report)
         if "context" in report.__dict__:
             self._take_back(report.when)
         return self.current
+
+    def _take_over(self, report: pytest.TestReport) -> Extras | None:
+        """Go on with the extras that a report brings from a fork; its other reports have none of their own."""
+        extras = take(report)
+        if extras is not None:
+            self.nodeid, self.location, self.current = report.nodeid, report.location, extras
+        return extras
 
     def _take_back(self, when: str) -> None:
         """Go back to before the phase that seemed to end last: it was a subtest that ended."""

@@ -35,6 +35,7 @@ SESSION_NAME = "test_observer_session"
 CAPTURE_NAME = "test_observer_capture"
 FIXTURES_NAME = "test_observer_fixtures"
 NEST_NAME = "test_observer_nest"
+FORKED_NAME = "test_observer_forked"
 
 
 def observe_session(config: pytest.Config, settings: Settings, opening: Opening) -> None:
@@ -97,6 +98,10 @@ def _capture(
     )
     hooks = CaptureHooks(guard, capture, selection)
     config.pluginmanager.register(hooks, CAPTURE_NAME)
+    if config.pluginmanager.hasplugin("pytest_forked"):
+        from pytest_test_observer._forked import ForkedHooks  # noqa: PLC0415 - only beside that plugin
+
+        config.pluginmanager.register(ForkedHooks(hooks), FORKED_NAME)
     if detail == "fixture":
         from pytest_test_observer._fixtures import FixtureHooks  # noqa: PLC0415 - only where it is asked for
 
@@ -164,6 +169,10 @@ class CaptureHooks:
         self._found = 0
         self._pid, self._getpid = guard.pid, os.getpid
         self._begin, self._ended = capture.begin, capture.ended
+
+    def move_in(self) -> None:
+        """Take this process for the one that was configured, of which it is a fork."""
+        self.guard.pid = self._pid = self._getpid()
 
     def add_event(self, name: str, payload: dict[str, str]) -> None:
         """Keep a custom event of the running test."""

@@ -17,7 +17,7 @@ from pytest_test_observer._errors import ErrorText, error_text, type_and_message
 from pytest_test_observer._extras import Extras, take
 from pytest_test_observer._gathered import Gathered, Location, just_passed, location_of, times_of, ungrouped
 from pytest_test_observer._naming import MASTER, NO_ALLURE, NO_INNER, Facts, Inner, Key, Naming, Running
-from pytest_test_observer._secrets import SHORTEST_SECRET
+from pytest_test_observer._secrets import SHORTEST_SECRET, blacked_out
 from pytest_test_observer._text import storable
 from pytest_test_observer._verdict import PHASES, Verdict, decide
 
@@ -255,8 +255,8 @@ class Recorder:
     def _allowed(self, text: ErrorText) -> ErrorText:
         if not text.stacktrace and not text.message:
             return text
-        for secret in self._secrets:  # a test that prints its environment prints ours as well
-            text = ErrorText(text.message.replace(secret, "***"), text.stacktrace.replace(secret, "***"))
+        # a test that prints its environment prints ours as well
+        text = ErrorText(blacked_out(text.message, self._secrets), blacked_out(text.stacktrace, self._secrets))
         if self._errors == "full":
             return text
         return ErrorText(text.message) if self._errors == "message" else ErrorText()

@@ -6,8 +6,9 @@ PLAIN = """
 import pytest
 
 @pytest.mark.telling
-def test_good(record_property):
+def test_good(record_property, record_event):
     record_property("ticket", "7")
+    record_event("seen", {"a": "b"})
     print("said")
 
 def test_bad(): assert 1 == 2
@@ -121,6 +122,22 @@ def test_fake_bad(fs): assert os.path.exists("/etc/passwd")
 
 def test_whole_module(whole):
     with open("/made/up") as file: assert file.read() == "yes"
+"""
+
+FORKED = """
+import os
+
+def test_dies(): os._exit(3)
+
+@pytest.fixture
+def dying(): os._exit(3)
+
+def test_dies_early(dying): pass
+
+@pytest.fixture
+def broken(): raise OSError("no fixture")
+
+def test_broken(broken): pass
 """
 
 HYPOTHESIS = """

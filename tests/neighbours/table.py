@@ -13,6 +13,7 @@ from .suites import (
     CLOCK,
     COUNTED,
     FILES,
+    FORKED,
     HANGING,
     HYPOTHESIS,
     NETWORK,
@@ -40,9 +41,9 @@ class Neighbour(NamedTuple):
     also: tuple[str, ...] = ()
     """Plugins that it needs beside its own."""
     dies: bool = False
-    """The neighbour ends pytest, so nothing of ours is printed."""
-    has_markers: bool = True
-    """Whether tests run where our hooks do; a fork of pytest tells what is in its reports and no more."""
+    """The neighbour ends the process that runs the tests: if that is pytest, nothing of ours is printed."""
+    with_workers: dict[str, str] = {}  # noqa: RUF012 - nobody changes it
+    """Rows that differ under pytest-xdist, where a worker that died is replaced."""
     only_below: int = 0
     """Major version of pytest from which there is no such neighbour: it is built in, or does not work any more."""
 
@@ -64,6 +65,7 @@ NEIGHBOURS = {
         {**BOTH, "test_hanging": "crashed"},
         ("--timeout=0.3", "--timeout-method=thread"),
         dies=True,
+        with_workers={"test_hanging_setup": "crashed:setup"},
     ),
     "randomly": Neighbour(
         "pytest-randomly",
@@ -127,10 +129,10 @@ NEIGHBOURS = {
     "forked": Neighbour(
         "pytest-forked",
         "pytest_forked",
-        {"test_a.py": PLAIN + "import os\ndef test_dies(): os._exit(3)\n"},
-        {**BOTH, "test_dies": "crashed:setup"},
-        ("--forked", "-Wdefault"),  # with warnings as errors it fails alone
-        has_markers=False,
+        {"test_a.py": PLAIN + FORKED},
+        {**BOTH, "test_dies": "crashed", "test_dies_early": "crashed:setup", "test_broken": "error:setup"},
+        # it leaves files open, and so fails without us where warnings of that are errors
+        ("--forked", "-Wdefault::ResourceWarning", "-Wdefault::pytest.PytestUnraisableExceptionWarning"),
         only_below=9,  # every test fails there, without us too: its reports cannot be marshalled
     ),
     "freezegun": Neighbour(

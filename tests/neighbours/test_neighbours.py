@@ -36,6 +36,7 @@ filterwarnings = error
 markers =
     telling: tells what is kept
 """
+MODES = {"serial": (), "xdist": ("-p", "xdist", "-n2")}  # before pytest-rerunfailures, which imports it
 # What differs between any two runs.
 _CHANGING = re.compile(
     r"(?<= in )\d[\d.]*s|0x[0-9a-f]+|=+|\b\d+(?:\.\d+)?(?: m?s|us)\b|~+|\(\d+\)|"
@@ -43,6 +44,7 @@ _CHANGING = re.compile(
     r"\d\d:\d\d:\d\d|\b\d{4}-\d\d-\d\d[T ][\d:.]*|[0-9a-f]{8}-[0-9a-f-]{27}|&#34;duration&#34;: &#34;[^&]*|"
     r"\d+ ms|Thread-\d+|\d+-MainThread|\d{10,}",
 )
+_WORKER = re.compile(r"gw\d|\[ *\d+%\] *")
 _PRINTED = re.compile(
     r"^(?:test-observer:.*|plugins: .*|test-observer-.*|(?:Slowest|Flaky) tests of this run.*(?:\n  .*)*)\n",
     re.MULTILINE,
@@ -75,7 +77,7 @@ def _have(neighbour: Neighbour) -> None:
         pytest.skip(f"{neighbour.package} is tested by make neighbours")
 
 
-def _told(bench: Workbench, neighbour: Neighbour, run: Run) -> Told:
+def _told(bench: Workbench, neighbour: Neighbour, run: Run, mode: str = "serial") -> Told:
     """Collect what a run left, and remove it."""
     # pytest-html and others take the order of directories; results of Allure have random names
     reports = sorted(
@@ -85,7 +87,15 @@ def _told(bench: Workbench, neighbour: Neighbour, run: Run) -> Told:
     for path in _left(bench):
         if path.name not in neighbour.suite and path.name != "pytest.ini":
             path.unlink()
-    return Told(run.returncode, _clean(run.stdout), _clean(run.stderr), reports, files)
+    told = Told(run.returncode, _clean(run.stdout), _clean(run.stderr), reports, files)
+    return told if mode == "serial" else _in_any_order(told)
+
+
+def _in_any_order(told: Told) -> Told:
+    """Make the same of runs whose two workers took the tests differently."""
+    texts = (_WORKER.sub("", text) for text in (told.stdout, told.stderr, *told.reports))
+    stdout, stderr, *reports = ("\n".join(sorted(re.split(r"[\n,{}[\]]\s*", text))) for text in texts)
+    return told._replace(stdout=stdout, stderr=stderr, reports=sorted(reports))
 
 
 def _left(bench: Workbench) -> list[Path]:
@@ -111,32 +121,37 @@ def _outcomes(observed: Observed) -> dict[str, str]:
     return {name: " ".join(outcomes) for name, outcomes in found.items()}
 
 
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", NEIGHBOURS)
 def test_a_neighbour_does_the_same_and_its_tests_are_recorded(
-    name: str, tmp_path: Path, clickhouse_server: ClickHouse
+    name: str, mode: str, tmp_path: Path, clickhouse_server: ClickHouse
 ) -> None:
     neighbour = NEIGHBOURS[name]
     _have(neighbour)
+    if mode == "xdist" and TESTED_VARIABLE not in os.environ:
+        pytest.skip("make neighbours does it with workers too")
     plugins = [flag for plugin in (neighbour.plugin, *neighbour.also) if plugin for flag in ("-p", plugin)]
-    flags = [*plugins, *neighbour.flags]
+    flags = [*MODES[mode], *plugins, *neighbour.flags]
     alone = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONHASHSEED": "0"}  # Allure's labels are a set
     with observed_in(tmp_path, clickhouse_server) as observed:
         bench = observed.bench
         _write(bench, neighbour.suite)
         # the plugin is there, and off: its fixture is asked for
-        without = _told(bench, neighbour, bench.run(*OURS, *flags, env=alone))
+        without = _told(bench, neighbour, bench.run(*OURS, *flags, env=alone), mode)
         started = time.time()
         run = observed.run(*OURS, *flags, "--custom-events=true", PATIENT, env=alone)
-        if neighbour.dies:
+        dies = neighbour.dies and mode == "serial"
+        if dies:
             wait_until(lambda: not list(bench.buffers.iterdir()), "the helper to send everything")
         ended = time.time()
-        assert _outcomes(observed) == neighbour.rows
-        rows = observed.rows("nodeid, markers, attributes, started_at, finished_at, duration")
-    told = _told(bench, neighbour, run)
+        assert _outcomes(observed) == {**neighbour.rows, **(neighbour.with_workers if mode == "xdist" else {})}
+        rows = observed.rows("nodeid, markers, attributes, attempt, worker_id, started_at, finished_at, duration")
+        events = observed.rows("nodeid, event_name, payload", "pytest_results_events")
+    told = _told(bench, neighbour, run, mode)
     for field in Told._fields:  # one after the other: what differs can be read then
         assert getattr(told, field) == getattr(without, field)
     assert without.returncode != 0
-    assert run.summary.startswith(f"test-observer: {len(rows)} results sent") or neighbour.dies
+    assert run.summary.startswith(f"test-observer: {len(rows)} results sent") or dies
     assert list(bench.buffers.iterdir()) == []
     for row in rows:
         assert started <= row["started_at"] / 1000 + 0.001 <= row["finished_at"] / 1000 + 0.002 <= ended + 0.002, row
@@ -144,7 +159,8 @@ def test_a_neighbour_does_the_same_and_its_tests_are_recorded(
     for row in rows:
         if row["nodeid"] == "test_a.py::test_good" and "ticket" in "".join(neighbour.suite.values()):
             assert row["attributes"] == {"ticket": "7"}
-            assert row["markers"] == (["telling"] if neighbour.has_markers else [])
+            assert row["markers"] == ["telling"]
+            assert {"nodeid": row["nodeid"], "event_name": "seen", "payload": {"a": "b"}} in events
 
 
 def test_all_neighbours_that_load_themselves_at_once(tmp_path: Path, clickhouse_server: ClickHouse) -> None:
