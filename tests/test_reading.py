@@ -303,8 +303,7 @@ def test_a_shared_run_id_asks_for_the_variant_and_names_what_there_is(matrix: di
     for name in ("ci-2", "ci"):
         result = ask(matrix, "run", name)
         assert result.exit_code == 1
-        assert "--variant" in result.output
-        assert all(", ".join(("ci-2", *of)) in result.output for of in CELLS)
+        assert all(f"ci-2 --service={service} --variant={variant}" in result.output for service, variant in CELLS)
 
 
 @pytest.mark.parametrize(("variant", "failed"), [("py3.10", "a"), ("py3.14", "b")])

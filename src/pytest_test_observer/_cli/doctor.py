@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pytest_test_observer._cli.column import Column
 from pytest_test_observer._cli.options import CLICKHOUSE_SETTINGS, setting_options, settings_from
 from pytest_test_observer._cli.reading import say, say_json
 from pytest_test_observer._settings import SETTINGS, shown
@@ -53,7 +54,7 @@ def doctor(*, as_json: bool, **given: str | None) -> None:
 
 
 def _show(rows: list[tuple[str, str, str]], findings: list[Finding]) -> None:
-    from pytest_test_observer._cli.show import Column, heading, table  # noqa: PLC0415 - loads rich
+    from pytest_test_observer._cli.show import heading, table  # noqa: PLC0415 - loads rich
 
     columns: tuple[Any, ...] = (Column("setting"), Column("value", shrinks=True), Column("from"))
     table(columns, [(name, value, _LAYERS[source]) for name, value, source in rows])

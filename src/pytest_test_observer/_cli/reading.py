@@ -54,16 +54,27 @@ def _since(_context: click.Context, _option: click.Parameter, given: str) -> int
         raise click.BadParameter(f"{given!r}; {error}") from None
 
 
-def reading_options(since: str = "", limit: int = 0) -> Callable[[_Command], _Command]:
+attempt_option = click.option(
+    "--attempt",
+    type=click.IntRange(0, 65_535),
+    help="This attempt of a CI job that was repeated under one run id; else the last.",
+)
+
+
+def reading_options(since: str = "", limit: int = 0, *, attempt: bool = False) -> Callable[[_Command], _Command]:
     """Give a command the filters, the server's settings and ``--json``.
 
-    ``since`` and ``limit`` are the defaults of their options; without one there is no such option.
+    ``since`` and ``limit`` are the defaults of their options; without one there is no such option. With ``attempt``
+    there is ``--attempt``.
     """
     options = [
         click.option("--branch", metavar="NAME", help="Only runs of this branch."),
         click.option("--variant", metavar="NAME", help="Only this variant: a cell of a CI matrix."),
         click.option("--service", metavar="NAME", help="Only this service (service.name)."),
+        click.option("--repository", metavar="URL", help="Only this repository."),
     ]
+    if attempt:
+        options.append(attempt_option)
     if since:
         text = "How far to look back: 12h, 30d, 8w, or a date."
         options.append(

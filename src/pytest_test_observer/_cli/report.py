@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pytest_test_observer._cli.options import setting_options
-from pytest_test_observer._cli.reading import SERVER_SETTINGS, Unanswered, now_ms, opened_reader
+from pytest_test_observer._cli.options import UsageProblem, setting_options
+from pytest_test_observer._cli.reading import SERVER_SETTINGS, Unanswered, attempt_option, now_ms, opened_reader
 from pytest_test_observer._text import storable
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def _trace_url(_context: click.Context, _option: click.Parameter, given: str) ->
 @click.option("--repository", metavar="URL", help="Of this repository only.")
 @click.option("--branch", metavar="NAME", help="Of this branch only.")
 @click.option("--variant", metavar="NAME", help="Of this variant only.")
+@attempt_option
 @click.option(
     "--trace-url",
     default="",
@@ -83,6 +84,7 @@ def report(
     repository: str | None,
     branch: str | None,
     variant: str | None,
+    attempt: int | None,
     **given: str | None,
 ) -> None:
     """Write results as one HTML file that needs nothing but a browser.
@@ -90,16 +92,13 @@ def report(
     It is about the last 30 days, or with --run about one run. It holds names, error messages and stack traces of
     tests: give it to those who may see these. A password belongs into the environment: PYTEST_OBSERVER_CH_PASSWORD.
     """
-    from pytest_test_observer._report.make import Wanted  # noqa: PLC0415 - not for --help
+    from pytest_test_observer._reading.filters import Filters  # noqa: PLC0415 - not for --help
+    from pytest_test_observer._report.make import Wanted  # noqa: PLC0415
 
-    columns = {"repository": repository, "service": service, "git_branch": branch, "variant": variant}
-    wanted = Wanted(
-        now=now_ms(),
-        span=since,
-        equal=tuple((column, value) for column, value in columns.items() if value is not None),
-        run=run,
-        trace_url=trace_url,
-    )
+    if attempt is not None and not run:
+        raise UsageProblem("--attempt is about one run: give --run as well.")
+    filters = Filters(branch, variant, service, repository, attempt)
+    wanted = Wanted(now=now_ms(), span=since, filters=filters, run=run, trace_url=trace_url)
     made = _made(wanted, given)
     if output == _STDOUT:
         click.echo(made.page)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from pytest_test_observer._cli.show import Column, first_line, heading, line, moment, seconds, table
+from pytest_test_observer._cli.column import Column
+from pytest_test_observer._cli.show import heading, line, table
+from pytest_test_observer._cli.words import first_line, moment, seconds, together
 from pytest_test_observer._text import storable
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ def show(answer: dict[str, Any], limit: int) -> None:
 
 
 def _about(run: dict[str, Any]) -> str:
-    facts = (run["service"], run["git_branch"], run["git_commit"][:10], run["variant"])
+    facts = (run["service"], run["git_branch"], run["git_commit"][:10], run["variant"], *together(run))
     return ", ".join([f"{moment(run['started_at'])} UTC", *filter(None, facts)])
 
 

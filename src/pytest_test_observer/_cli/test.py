@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pytest_test_observer._cli.column import Column
 from pytest_test_observer._cli.reading import (
     EXIT_CODES,
     Unanswered,
@@ -15,6 +16,7 @@ from pytest_test_observer._cli.reading import (
     reading_options,
     say_json,
 )
+from pytest_test_observer._cli.words import moment, percent, seconds, sparkline
 
 if TYPE_CHECKING:
     from pytest_test_observer._reading import Reader
@@ -88,16 +90,7 @@ def _identity(reader: Reader, nodeid: str, filters: Filters) -> tuple[dict[str, 
 
 
 def _show(answer: dict[str, Any]) -> None:
-    from pytest_test_observer._cli.show import (  # noqa: PLC0415 - loads rich
-        Column,
-        heading,
-        line,
-        moment,
-        percent,
-        seconds,
-        sparkline,
-        table,
-    )
+    from pytest_test_observer._cli.show import heading, line, table  # noqa: PLC0415 - loads rich
 
     line(answer["nodeid"] + (f"  ({answer['service']})" if answer["service"] else ""))
     if answer["also_in_services"]:
