@@ -19,6 +19,7 @@ from pytest_test_observer._destinations._http import connect
 from pytest_test_observer._destinations.config import destinations_of
 from pytest_test_observer._destinations.schema import Place, create_table
 from pytest_test_observer._reading.filters import parse_since
+from pytest_test_observer._reading.runs import Verdict, compare
 from pytest_test_observer._settings import SETTINGS, resolve_layers
 from tests.history import SERVICE, VARIANTS, History, write
 
@@ -210,39 +211,6 @@ def test_no_text_of_others_is_markup(text: str, shown: str) -> None:
     assert code(text) == shown
 
 
-def test_doctor_finds_nothing_wrong_and_shows_no_secret(stored: dict[str, str | None], tmp_path: Path) -> None:
-    env = {**stored, "XDG_CACHE_HOME": str(tmp_path)}
-    found = answer(env, "doctor")
-    assert {finding["state"] for finding in found["findings"]} == {"good"}
-    sources = {row["name"]: (row["value"], row["source"]) for row in found["settings"]}
-    assert sources["ch_password"] == ("***", "env")
-    assert sources["ch_table"] == ("pytest_results", "default")
-    assert str(stored["PYTEST_OBSERVER_CH_PASSWORD"]) not in ask(env, "doctor").output
-
-
-def test_doctor_names_a_missing_column_and_the_statement_that_adds_it(
-    clickhouse_server: ClickHouse, database: str, stored: dict[str, str | None], tmp_path: Path
-) -> None:
-    clickhouse_server.execute(
-        f"CREATE TABLE {database}.pytest_results_runs (run_id String) ENGINE=MergeTree ORDER BY ()"
-    )
-    result = ask({**stored, "XDG_CACHE_HOME": str(tmp_path)}, "doctor", f"--ch-db={database}")
-    assert result.exit_code == 1
-    assert "pytest_results_runs.variant" in result.output
-    assert "ADD COLUMN IF NOT EXISTS `variant`" in result.output
-    assert "non_replicated_deduplication_window" in result.output
-
-
-def test_doctor_says_what_does_not_answer_and_what_is_kept(stored: dict[str, str | None], tmp_path: Path) -> None:
-    buffers = tmp_path / "pytest-test-observer"
-    buffers.mkdir()
-    (buffers / "run.jsonl").write_text('{"run_id": "r", "nodeid": "n", "status": "passed"}\n')
-    result = ask({**stored, "XDG_CACHE_HOME": str(tmp_path)}, "doctor", "--ch-url=127.0.0.1:1")
-    assert result.exit_code == 1
-    assert "cannot connect (Connection refused)" in result.output
-    assert "pytest-observer replay" in result.output
-
-
 def test_errors_say_what_to_do(stored: dict[str, str | None], database: str, tmp_path: Path) -> None:
     assert "run pytest with --ch-url" in ask(stored, "runs", f"--ch-db={database}").output
     missing = ask(stored, "runs", f"--ch-url=chdb://{tmp_path}/none")
@@ -259,6 +227,35 @@ def test_a_time_is_ago_or_a_date() -> None:
     assert parse_since("1970-01-02", NOW_MS) == 86_400_000
     with pytest.raises(ValueError, match="as in 30d"):
         parse_since("x", NOW_MS)
+
+
+def _verdict(nodeid: str, phase: str = "call") -> Verdict:
+    return Verdict(nodeid, "broken" if phase == "collect" else "passed", "", phase, False, 1, 0.1, "", "", "")
+
+
+@pytest.mark.parametrize(
+    ("unread", "hidden"),
+    [
+        ("a", {"a/test_x.py::test_1", "a/test_x.py.py::test_1", "a/b/test_x.py::test_1"}),
+        ("a/b", {"a/b/test_x.py::test_1"}),
+        ("a/b/__init__.py", {"a/b/test_x.py::test_1"}),
+        ("a/test_x.py", {"a/test_x.py::test_1"}),
+        ("ab/test_x.py::TestOne", {"ab/test_x.py::TestOne::test_1[a/b::c]"}),
+        (".", None),
+    ],
+)
+def test_what_stands_in_a_place_that_could_not_be_collected_has_not_vanished(
+    unread: str, hidden: set[str] | None
+) -> None:
+    tests = {
+        "a/test_x.py::test_1",
+        "a/b/test_x.py::test_1",
+        "ab/test_x.py::test_1",
+        "ab/test_x.py::TestOne::test_1[a/b::c]",
+        "a/test_x.py.py::test_1",
+    }
+    change = compare([_verdict(unread, "collect")], map(_verdict, tests), partial=False)
+    assert set(change.vanished) == (set() if hidden is None else tests - hidden)
 
 
 # --- the cells of a matrix share one id
