@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import re
 import subprocess
 import sys
 import time
-from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,7 +28,6 @@ from tests.history import SERVICE, VARIANTS, History, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.servers.client import ClickHouse
 
@@ -50,7 +52,7 @@ def stored(clickhouse_server: ClickHouse) -> Iterator[dict[str, str | None]]:
     }
     settings = destinations_of(resolve_layers(given, {}, {})).clickhouse
     assert settings is not None
-    with closing(connect(settings)) as client:
+    with contextlib.closing(connect(settings)) as client:
         write(HISTORY, client, Place(DATABASE, "pytest_results"))
     yield {**UNSET, **{f"PYTEST_OBSERVER_{name.upper()}": value for name, value in given.items()}}
     clickhouse_server.execute(f"DROP DATABASE {DATABASE} SYNC")
@@ -192,6 +194,34 @@ def test_piped_tables_cut_nothing(stored: dict[str, str | None]) -> None:
     assert "x3.0" in ask(stored, "slow", "--since=90d").output
     assert HISTORY.latest[1].run_id in ask(stored, "runs").output
     assert "Last error" in ask(stored, "test", PLANTED.broken[0]).output
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no terminals to open")
+@pytest.mark.parametrize(("command", "ids"), [("flaky", "nodeid"), ("runs", "run_id")])
+def test_a_narrow_terminal_cuts_no_id(stored: dict[str, str | None], command: str, ids: str) -> None:
+    lines = on_terminal(stored, 60, command, ALL).splitlines()
+    assert {row[ids] for row in answer(stored, command, ALL)} <= {line.split("  ")[0] for line in lines}
+    assert max(map(len, lines)) <= 80
+
+
+def on_terminal(env: dict[str, str | None], columns: int, *arguments: str) -> str:
+    """Run a command on a terminal so wide, and return what it shows."""
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    given = {name: value for name, value in {**os.environ, "TERM": "xterm", **env}.items() if value is not None}
+    command = [str(Path(sys.executable).with_name("pytest-observer")), *arguments]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=given):
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError), open(ours, "rb", buffering=0) as stream:
+            while part := stream.read(65_536):
+                shown += part
+    return re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).replace("\r", "")
 
 
 def test_markdown_has_counts_new_failures_and_changes(stored: dict[str, str | None]) -> None:
@@ -346,3 +376,57 @@ def test_the_embedded_engine_answers_the_same(stored: dict[str, str | None], tmp
     done = subprocess.run(command, input="\n".join(asked), capture_output=True, text=True, check=True)
     answers = [json.loads(text) for text in done.stdout.split("\0")[:-1]]
     assert answers == [answer(stored, *line.split()) for line in asked]
+
+
+# --- where answers go, and what stands in them
+
+HOSTILE_ID = "t.py::test[\x1b[31mred\u202e\n[bold]x[/bold]\x07]" + "y" * 12_000
+
+
+@pytest.fixture(scope="module")
+def hostile(clickhouse_server: ClickHouse, stored: dict[str, str | None]) -> Iterator[dict[str, str | None]]:
+    """The environment of a command that reads a run whose names and errors would like to rule the terminal."""
+    name = f"{DATABASE}_hostile"
+    clickhouse_server.execute(f"DROP DATABASE IF EXISTS {name}")
+    clickhouse_server.execute(f"CREATE DATABASE {name}")
+    for table in TABLES.values():
+        clickhouse_server.execute(create_table(table, Place(name, "pytest_results")))
+    run = {
+        **_cell("r[red]", NOW_MS - 60_000, "shop", "v"),
+        "status": "failure",
+        "git_branch": "\x1b[2J",
+    }
+    verdict = {"attempt": 1, "status": "failed", "outcome": "failed", "when_phase": "call"}
+    error = {"error_message": "\x1b]0;owned\x07 expected\n\tmore\x9b1m", "error_type": "E"}
+    rows = {"pytest_results": {**run, **verdict, **error, "nodeid": HOSTILE_ID}, "pytest_results_runs": run}
+    for into, row in rows.items():
+        clickhouse_server.execute(f"INSERT INTO {into} FORMAT JSONEachRow", json.dumps(row).encode(), database=name)
+    yield {**stored, "PYTEST_OBSERVER_CH_DB": name}
+    clickhouse_server.execute(f"DROP DATABASE {name} SYNC")
+
+
+def test_no_name_and_no_error_rules_the_terminal(hostile: dict[str, str | None]) -> None:
+    for arguments in (("runs",), ("run", "latest"), ("run", "latest", "--markdown"), ("slow",), ("test", "red")):
+        shown = ask(hostile, *arguments).output
+        assert not set(shown) & set("\x1b\x07\u202e\x9b"), arguments
+        if arguments != ("runs",):
+            assert r"\x1b[31mred\u202e [bold]x[/bold]\x07]" + "y" * 12_000 in shown, arguments
+    assert answer(hostile, "run", "latest")["failures"][0]["nodeid"] == HOSTILE_ID
+
+
+def test_an_encoding_without_unicode_is_no_error(hostile: dict[str, str | None]) -> None:
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    env = {name: value for name, value in {**os.environ, **hostile, **plain}.items() if value is not None}
+    script = str(Path(sys.executable).with_name("pytest-observer"))
+    done = subprocess.run([script, "test", "red"], env=env, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b".  median" in done.stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device")
+def test_an_answer_that_cannot_be_written_is_said_in_one_line(hostile: dict[str, str | None]) -> None:
+    env = {name: value for name, value in {**os.environ, **hostile}.items() if value is not None}
+    script = str(Path(sys.executable).with_name("pytest-observer"))
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([script, "runs"], env=env, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "Error: this cannot go on: No space left on device\n")

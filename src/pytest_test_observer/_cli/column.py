@@ -8,12 +8,15 @@ __all__ = ["Column"]
 
 
 class Column(NamedTuple):
-    """A column: ``right`` for numbers; ``wide`` is left out on a terminal narrower than 110 columns.
+    """A column: ``right`` for numbers.
 
-    One that ``shrinks`` breaks its text where the terminal ends.
+    Where a table is wider than the terminal, columns that are ``long`` share a line of their own, so that an id is
+    never cut in pieces; if that does not do, those that are ``spare`` are left out. One that ``tells`` is there only
+    if its values differ.
     """
 
     name: str
     right: bool = False
-    wide: bool = False
-    shrinks: bool = False
+    long: bool = False
+    spare: bool = False
+    tells: bool = False

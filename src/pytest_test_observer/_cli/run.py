@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pytest_test_observer._cli.options import UsageProblem
+from pytest_test_observer._cli.options import UsageProblem, completing
 from pytest_test_observer._cli.reading import (
     EXIT_CODES,
     filters_from,
@@ -27,14 +27,14 @@ Examples:
   pytest-observer run latest --ch-url=chdb:///path/to/observer.db
   pytest-observer run latest --branch=main --variant=linux-x86_64-py3.14
   pytest-observer run 0b1f6d --json
-  pytest-observer run "$PYTEST_OBSERVER_RUN_ID" --markdown >> "$GITHUB_STEP_SUMMARY"
+  pytest-observer run latest --markdown >> "$GITHUB_STEP_SUMMARY"
 {EXIT_CODES}"""
 # Lists of a summary are cut there: GitHub takes 1 MiB, people less.
 _LIMIT = 50
 
 
 @click.command(epilog=_EXAMPLES)
-@click.argument("run_id", metavar="RUN_ID", callback=not_empty)
+@click.argument("run_id", metavar="RUN_ID", callback=not_empty, shell_complete=completing("latest"))
 @click.option("--markdown", is_flag=True, help="Print Markdown: the job summary of a GitHub workflow.")
 @reading_options(limit=10, attempt=True)
 def run(run_id: str, *, markdown: bool, as_json: bool, **given: Any) -> None:  # noqa: ANN401 (filters and settings)

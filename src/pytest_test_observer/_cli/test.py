@@ -92,7 +92,7 @@ def _identity(reader: Reader, nodeid: str, filters: Filters) -> tuple[dict[str, 
 def _show(answer: dict[str, Any]) -> None:
     from pytest_test_observer._cli.show import heading, line, table  # noqa: PLC0415 - loads rich
 
-    line(answer["nodeid"] + (f"  ({answer['service']})" if answer["service"] else ""))
+    line(" ".join(answer["nodeid"].split()) + (f"  ({answer['service']})" if answer["service"] else ""))
     if answer["also_in_services"]:
         line(f"Also in {', '.join(answer['also_in_services'])}: --service chooses.")
     rate = "" if answer["pass_rate"] is None else f", {percent(answer['pass_rate'])} passed"
@@ -108,13 +108,13 @@ def _show(answer: dict[str, Any]) -> None:
     heading("Runs, the latest first")
     columns = (
         Column("finished (UTC)"),
-        Column("run", shrinks=True),
+        Column("run", long=True),
         Column("outcome"),
         Column("attempts", right=True),
         Column("time", right=True),
-        Column("branch", shrinks=True),
-        Column("commit", wide=True),
-        Column("variant", wide=True),
+        Column("branch", long=True),
+        Column("commit", long=True),
+        Column("variant", long=True, tells=True),
     )
     rows = [
         (

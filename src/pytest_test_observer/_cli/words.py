@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from pytest_test_observer._cli.reading import now_ms
+from pytest_test_observer._cli.reading import now_ms, speaks_unicode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["ago", "first_line", "moment", "percent", "seconds", "sparkline", "together"]
 
-_BARS = "▁▂▃▄▅▆▇█"
+_BARS, _PLAIN_BARS = "▁▂▃▄▅▆▇█", ".:-=+*#@"
 
 
 def moment(ms: int) -> str:
@@ -50,8 +50,9 @@ def first_line(text: str, limit: int = 60) -> str:
 def sparkline(values: Sequence[float | None]) -> str:
     """Draw numbers as bars, from zero to the largest; None is a gap."""
     top = max((value for value in values if value is not None), default=0.0)
-    step = top / (len(_BARS) - 1) if top else 1.0
-    return "".join(" " if value is None else _BARS[round(value / step)] for value in values)
+    bars = _BARS if speaks_unicode() else _PLAIN_BARS
+    step = top / (len(bars) - 1) if top else 1.0
+    return "".join(" " if value is None else bars[round(value / step)] for value in values)
 
 
 def together(run: dict[str, Any]) -> list[str]:

@@ -49,7 +49,7 @@ _SECONDS = "setup_duration + call_duration + teardown_duration"
 # Rounded, because the last digits of a sum of floats depend on which thread adds what, and with them the order.
 _SLOW = f"""
 SELECT repository, service, nodeid, count() AS attempts, sum({_SECONDS}) AS total,
-    total / sum(total) OVER () AS share
+    ifNotFinite(total / sum(total) OVER (), 0) AS share
 FROM $results WHERE {{where}} AND status != 'skipped' AND outcome != 'crashed'
 GROUP BY repository, service, nodeid ORDER BY round(total, 6) DESC, nodeid LIMIT {{limit:UInt64}}
 """  # noqa: S608 (values travel beside it)
