@@ -150,7 +150,10 @@ BASH = shutil.which("bash")
 ASK_BASH = """
 eval "$(_PYTEST_OBSERVER_COMPLETE=bash_source pytest-observer)"
 complete -p pytest-observer
-asked() { COMPREPLY=(); COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _pytest_observer_completion "$1"; echo "${COMPREPLY[*]}"; }
+asked() {
+  COMPREPLY=(); COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+  _pytest_observer_completion "$1"; echo "${COMPREPLY[*]}"
+}
 asked pytest-observer ru
 asked pytest-observer run --va
 asked pytest-observer run la
