@@ -69,6 +69,7 @@ EVERYTHING = {
     "search": "",
     "nodeid": HOSTILE,
     "run": "run-3",
+    "attempt": "0",
     **dict.fromkeys(("repository", "service", "branch", "provider", "variant", "feature", "story", "marker"), ALL),
 }
 
@@ -118,6 +119,8 @@ def runs() -> Iterator[dict[str, Any]]:
 
 def events() -> Iterator[dict[str, Any]]:
     """Yield the rows of the table of events."""
+    spans = {attempt[:3]: f"{number:016x}" for number, attempt in enumerate(ATTEMPTS)}
     for run_id, nodeid, attempt, seq, name, payload in EVENTS:
         facts = {"run_id": run_id, "nodeid": nodeid, "attempt": attempt, "seq": seq, "event_name": name}
+        facts["span_id"] = spans[run_id, nodeid, attempt]
         yield {**facts, "payload": payload, "timestamp": _context(run_id)["timestamp"]}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -142,3 +144,32 @@ def test_an_empty_file_and_the_files_beside_a_run_are_no_rows(buffers: Path) -> 
     result = replay(buffers, "--dry-run", *(str(path) for path in sorted(buffers.iterdir())))
     assert result.exit_code == 0
     assert result.output.splitlines()[-1] == "4 to replay: 1 rows, 51 bytes."
+
+
+BASH = shutil.which("bash")
+ASK_BASH = """
+eval "$(_PYTEST_OBSERVER_COMPLETE=bash_source pytest-observer)"
+complete -p pytest-observer
+asked() {
+  COMPREPLY=(); COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+  _pytest_observer_completion "$1"; echo "${COMPREPLY[*]}"
+}
+asked pytest-observer ru
+asked pytest-observer run --va
+asked pytest-observer run la
+asked pytest-observer doctor --otlp-detail ''
+"""
+
+
+@pytest.mark.skipif(BASH is None, reason="needs bash")
+def test_bash_completes_commands_options_and_what_options_take() -> None:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    command = [BASH or "", "--norc", "-c", ASK_BASH]
+    done = subprocess.run(command, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[1:] == ["run runs", "--variant", "latest", "test phase fixture"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_fits_a_terminal_of_eighty_columns(name: str) -> None:
+    shown = CliRunner().invoke(main, [name, "--help"], env={"COLUMNS": "80"}).output
+    assert [line for line in shown.splitlines() if len(line) > 80] == []

@@ -13,7 +13,7 @@ import pytest
 from pytest_test_observer._destinations.schema import Place
 from tests.grafana_data import EVERYTHING
 from tests.grafana_kit import Span, expanded, queries
-from tests.history import DAY_MS, SERVICE, WORKERS, History, write
+from tests.history import DAY_MS, SERVICE, WORKERS, History, PlannedRun, write
 from tests.report_kit import Read
 from tests.report_kit import write as write_report
 
@@ -63,7 +63,12 @@ def ask(clickhouse_server: ClickHouse, history: History) -> Any:
 
 def of_latest(history: History, cell: int = 1) -> dict[str, str]:
     """Choose the last run of a variant."""
-    return {"run": history.latest[cell].run_id, "variant": history.latest[cell].variant}
+    return {**chosen(history.latest[cell]), "variant": history.latest[cell].variant}
+
+
+def chosen(run: PlannedRun) -> dict[str, str]:
+    """Choose a run."""
+    return {"run": run.run_id, "attempt": str(run.ci_attempt)}
 
 
 def flaked(history: History, begin: int = 0) -> set[str]:
@@ -101,7 +106,7 @@ def test_a_run_is_compared_with_the_whole_run_before_it(ask: Any, history: Histo
 
 def test_nothing_vanishes_in_a_partial_run(ask: Any, history: History) -> None:
     run = history.latest_partial
-    rows = ask("run", "Changed since the previous run", run=run.run_id, variant=run.variant)
+    rows = ask("run", "Changed since the previous run", variant=run.variant, **chosen(run))
     assert "vanished" not in {row["change"] for row in rows}
 
 
@@ -199,8 +204,8 @@ def test_a_report_of_the_time_finds_exactly_what_was_planted(
 def test_a_report_of_the_last_run_says_what_changed(
     clickhouse_server: ClickHouse, history: History, tmp_path: Path
 ) -> None:
-    chosen = of_latest(history)
-    read = report(clickhouse_server, tmp_path / "r.html", f"--run={chosen['run']}", f"--variant={chosen['variant']}")
+    of = of_latest(history)
+    read = report(clickhouse_server, tmp_path / "r.html", f"--run={of['run']}", f"--variant={of['variant']}")
     changes: dict[str, set[str]] = {}
     for name, row in read.tests().items():
         changes.setdefault(row["change"], set()).add(name)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_test_observer._text import Cover
 from tests.verdict_kit import FAILED, PASSED, Finished, finished, observed_in
 
 if TYPE_CHECKING:
@@ -197,3 +199,50 @@ def test_the_plugins_own_password_is_in_no_error_text(observed: Observed) -> Non
     [row] = observed.rows("error_message, error_stacktrace")
     assert observed.server.password not in row["error_message"] + row["error_stacktrace"]
     assert "***" in row["error_message"]
+
+
+def test_a_long_text_is_cut_without_leaving_a_part_of_a_password(observed: Observed) -> None:
+    observed.bench.write(
+        test_a="""
+        import os
+        import pytest
+
+        @pytest.mark.parametrize("before", range(49_000, 49_200, 6))
+        def test_a(before):
+            secret = os.environ["PYTEST_OBSERVER_CH_PASSWORD"]
+            raise ValueError("x" * before + secret + "y" * 100_000)
+        """
+    )
+    observed.run("--tb=short")
+    rows = observed.rows("error_message, error_stacktrace")
+    beginning = observed.server.password[: len(observed.server.password) // 2]
+    assert len(rows) > 30
+    assert not [row for row in rows for text in row.values() if beginning in text]
+    assert [row for row in rows if "***" in row["error_message"]]
+
+
+SECRET = "CORRECT#HORSE"
+LIMIT = 1000
+
+
+@pytest.mark.parametrize("size", [1500, 9000])
+def test_no_cut_shows_a_part_of_a_secret(size: int) -> None:
+    cover = Cover([SECRET])
+    for at in range(size - len(SECRET)):
+        text = cover("-" * at + SECRET + "-" * (size - len(SECRET) - at), LIMIT)
+        assert len(text) <= LIMIT
+        assert not set(text) & set(SECRET), at
+
+
+def test_a_text_of_nothing_but_secrets_says_what_it_lost() -> None:
+    text = Cover([SECRET])("\N{SNOWMAN}" + SECRET * 100_000, LIMIT)
+    assert "HORSE" not in text
+    assert "1299001 or more bytes left out" in text
+
+
+def test_a_huge_text_costs_no_more_than_a_long_one() -> None:
+    huge = "x" * 100_000_000
+    begin = time.process_time()
+    text = Cover([f"secret-{number}" for number in range(20)])(huge, LIMIT)
+    assert time.process_time() - begin < 0.1
+    assert "xx" in text

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import re
 import subprocess
 import sys
 import time
-from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,12 +22,12 @@ from pytest_test_observer._destinations._http import connect
 from pytest_test_observer._destinations.config import destinations_of
 from pytest_test_observer._destinations.schema import Place, create_table
 from pytest_test_observer._reading.filters import parse_since
+from pytest_test_observer._reading.runs import Verdict, compare
 from pytest_test_observer._settings import SETTINGS, resolve_layers
 from tests.history import SERVICE, VARIANTS, History, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.servers.client import ClickHouse
 
@@ -49,7 +52,7 @@ def stored(clickhouse_server: ClickHouse) -> Iterator[dict[str, str | None]]:
     }
     settings = destinations_of(resolve_layers(given, {}, {})).clickhouse
     assert settings is not None
-    with closing(connect(settings)) as client:
+    with contextlib.closing(connect(settings)) as client:
         write(HISTORY, client, Place(DATABASE, "pytest_results"))
     yield {**UNSET, **{f"PYTEST_OBSERVER_{name.upper()}": value for name, value in given.items()}}
     clickhouse_server.execute(f"DROP DATABASE {DATABASE} SYNC")
@@ -193,6 +196,34 @@ def test_piped_tables_cut_nothing(stored: dict[str, str | None]) -> None:
     assert "Last error" in ask(stored, "test", PLANTED.broken[0]).output
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no terminals to open")
+@pytest.mark.parametrize(("command", "ids"), [("flaky", "nodeid"), ("runs", "run_id")])
+def test_a_narrow_terminal_cuts_no_id(stored: dict[str, str | None], command: str, ids: str) -> None:
+    lines = on_terminal(stored, 60, command, ALL).splitlines()
+    assert {row[ids] for row in answer(stored, command, ALL)} <= {line.split("  ")[0] for line in lines}
+    assert max(map(len, lines)) <= 80
+
+
+def on_terminal(env: dict[str, str | None], columns: int, *arguments: str) -> str:
+    """Run a command on a terminal so wide, and return what it shows."""
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    given = {name: value for name, value in {**os.environ, "TERM": "xterm", **env}.items() if value is not None}
+    command = [str(Path(sys.executable).with_name("pytest-observer")), *arguments]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=given):
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError), open(ours, "rb", buffering=0) as stream:
+            while part := stream.read(65_536):
+                shown += part
+    return re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).replace("\r", "")
+
+
 def test_markdown_has_counts_new_failures_and_changes(stored: dict[str, str | None]) -> None:
     text = ask(stored, "run", "latest", "--markdown").output
     counts = HISTORY.counts(HISTORY.latest[1])
@@ -208,39 +239,6 @@ def test_markdown_has_counts_new_failures_and_changes(stored: dict[str, str | No
 )
 def test_no_text_of_others_is_markup(text: str, shown: str) -> None:
     assert code(text) == shown
-
-
-def test_doctor_finds_nothing_wrong_and_shows_no_secret(stored: dict[str, str | None], tmp_path: Path) -> None:
-    env = {**stored, "XDG_CACHE_HOME": str(tmp_path)}
-    found = answer(env, "doctor")
-    assert {finding["state"] for finding in found["findings"]} == {"good"}
-    sources = {row["name"]: (row["value"], row["source"]) for row in found["settings"]}
-    assert sources["ch_password"] == ("***", "env")
-    assert sources["ch_table"] == ("pytest_results", "default")
-    assert str(stored["PYTEST_OBSERVER_CH_PASSWORD"]) not in ask(env, "doctor").output
-
-
-def test_doctor_names_a_missing_column_and_the_statement_that_adds_it(
-    clickhouse_server: ClickHouse, database: str, stored: dict[str, str | None], tmp_path: Path
-) -> None:
-    clickhouse_server.execute(
-        f"CREATE TABLE {database}.pytest_results_runs (run_id String) ENGINE=MergeTree ORDER BY ()"
-    )
-    result = ask({**stored, "XDG_CACHE_HOME": str(tmp_path)}, "doctor", f"--ch-db={database}")
-    assert result.exit_code == 1
-    assert "pytest_results_runs.variant" in result.output
-    assert "ADD COLUMN IF NOT EXISTS `variant`" in result.output
-    assert "non_replicated_deduplication_window" in result.output
-
-
-def test_doctor_says_what_does_not_answer_and_what_is_kept(stored: dict[str, str | None], tmp_path: Path) -> None:
-    buffers = tmp_path / "pytest-test-observer"
-    buffers.mkdir()
-    (buffers / "run.jsonl").write_text('{"run_id": "r", "nodeid": "n", "status": "passed"}\n')
-    result = ask({**stored, "XDG_CACHE_HOME": str(tmp_path)}, "doctor", "--ch-url=127.0.0.1:1")
-    assert result.exit_code == 1
-    assert "cannot connect (Connection refused)" in result.output
-    assert "pytest-observer replay" in result.output
 
 
 def test_errors_say_what_to_do(stored: dict[str, str | None], database: str, tmp_path: Path) -> None:
@@ -259,6 +257,35 @@ def test_a_time_is_ago_or_a_date() -> None:
     assert parse_since("1970-01-02", NOW_MS) == 86_400_000
     with pytest.raises(ValueError, match="as in 30d"):
         parse_since("x", NOW_MS)
+
+
+def _verdict(nodeid: str, phase: str = "call") -> Verdict:
+    return Verdict(nodeid, "broken" if phase == "collect" else "passed", "", phase, False, 1, 0.1, "", "", "")
+
+
+@pytest.mark.parametrize(
+    ("unread", "hidden"),
+    [
+        ("a", {"a/test_x.py::test_1", "a/test_x.py.py::test_1", "a/b/test_x.py::test_1"}),
+        ("a/b", {"a/b/test_x.py::test_1"}),
+        ("a/b/__init__.py", {"a/b/test_x.py::test_1"}),
+        ("a/test_x.py", {"a/test_x.py::test_1"}),
+        ("ab/test_x.py::TestOne", {"ab/test_x.py::TestOne::test_1[a/b::c]"}),
+        (".", None),
+    ],
+)
+def test_what_stands_in_a_place_that_could_not_be_collected_has_not_vanished(
+    unread: str, hidden: set[str] | None
+) -> None:
+    tests = {
+        "a/test_x.py::test_1",
+        "a/b/test_x.py::test_1",
+        "ab/test_x.py::test_1",
+        "ab/test_x.py::TestOne::test_1[a/b::c]",
+        "a/test_x.py.py::test_1",
+    }
+    change = compare([_verdict(unread, "collect")], map(_verdict, tests), partial=False)
+    assert set(change.vanished) == (set() if hidden is None else tests - hidden)
 
 
 # --- the cells of a matrix share one id
@@ -303,8 +330,7 @@ def test_a_shared_run_id_asks_for_the_variant_and_names_what_there_is(matrix: di
     for name in ("ci-2", "ci"):
         result = ask(matrix, "run", name)
         assert result.exit_code == 1
-        assert "--variant" in result.output
-        assert all(", ".join(("ci-2", *of)) in result.output for of in CELLS)
+        assert all(f"ci-2 --service={service} --variant={variant}" in result.output for service, variant in CELLS)
 
 
 @pytest.mark.parametrize(("variant", "failed"), [("py3.10", "a"), ("py3.14", "b")])
@@ -350,3 +376,57 @@ def test_the_embedded_engine_answers_the_same(stored: dict[str, str | None], tmp
     done = subprocess.run(command, input="\n".join(asked), capture_output=True, text=True, check=True)
     answers = [json.loads(text) for text in done.stdout.split("\0")[:-1]]
     assert answers == [answer(stored, *line.split()) for line in asked]
+
+
+# --- where answers go, and what stands in them
+
+HOSTILE_ID = "t.py::test[\x1b[31mred\u202e\n[bold]x[/bold]\x07]" + "y" * 12_000
+
+
+@pytest.fixture(scope="module")
+def hostile(clickhouse_server: ClickHouse, stored: dict[str, str | None]) -> Iterator[dict[str, str | None]]:
+    """The environment of a command that reads a run whose names and errors would like to rule the terminal."""
+    name = f"{DATABASE}_hostile"
+    clickhouse_server.execute(f"DROP DATABASE IF EXISTS {name}")
+    clickhouse_server.execute(f"CREATE DATABASE {name}")
+    for table in TABLES.values():
+        clickhouse_server.execute(create_table(table, Place(name, "pytest_results")))
+    run = {
+        **_cell("r[red]", NOW_MS - 60_000, "shop", "v"),
+        "status": "failure",
+        "git_branch": "\x1b[2J",
+    }
+    verdict = {"attempt": 1, "status": "failed", "outcome": "failed", "when_phase": "call"}
+    error = {"error_message": "\x1b]0;owned\x07 expected\n\tmore\x9b1m", "error_type": "E"}
+    rows = {"pytest_results": {**run, **verdict, **error, "nodeid": HOSTILE_ID}, "pytest_results_runs": run}
+    for into, row in rows.items():
+        clickhouse_server.execute(f"INSERT INTO {into} FORMAT JSONEachRow", json.dumps(row).encode(), database=name)
+    yield {**stored, "PYTEST_OBSERVER_CH_DB": name}
+    clickhouse_server.execute(f"DROP DATABASE {name} SYNC")
+
+
+def test_no_name_and_no_error_rules_the_terminal(hostile: dict[str, str | None]) -> None:
+    for arguments in (("runs",), ("run", "latest"), ("run", "latest", "--markdown"), ("slow",), ("test", "red")):
+        shown = ask(hostile, *arguments).output
+        assert not set(shown) & set("\x1b\x07\u202e\x9b"), arguments
+        if arguments != ("runs",):
+            assert r"\x1b[31mred\u202e [bold]x[/bold]\x07]" + "y" * 12_000 in shown, arguments
+    assert answer(hostile, "run", "latest")["failures"][0]["nodeid"] == HOSTILE_ID
+
+
+def test_an_encoding_without_unicode_is_no_error(hostile: dict[str, str | None]) -> None:
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    env = {name: value for name, value in {**os.environ, **hostile, **plain}.items() if value is not None}
+    script = str(Path(sys.executable).with_name("pytest-observer"))
+    done = subprocess.run([script, "test", "red"], env=env, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b".  median" in done.stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device")
+def test_an_answer_that_cannot_be_written_is_said_in_one_line(hostile: dict[str, str | None]) -> None:
+    env = {name: value for name, value in {**os.environ, **hostile}.items() if value is not None}
+    script = str(Path(sys.executable).with_name("pytest-observer"))
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([script, "runs"], env=env, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "Error: this cannot go on: No space left on device\n")

@@ -182,7 +182,8 @@ def test_a_run_is_found_by_the_beginning_of_its_id(clickhouse_server: ClickHouse
     ("arguments", "said"),
     [
         (["--run=nothing"], "no run whose id is or begins with 'nothing'"),
-        (["--run=0"], "several runs are called so"),
+        (["--run=0"], "names several runs"),
+        (["--run=latest", "--attempt=7"], "there is no attempt 7 of it"),
         (["--branch=other"], "there are no results of that time"),
     ],
 )

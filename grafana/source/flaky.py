@@ -9,6 +9,7 @@ from grafana.source.sql import (
     BUCKET,
     CI_LINK,
     CONTEXT,
+    EXECUTION,
     FEATURE,
     IDENTITY,
     MARKER,
@@ -64,7 +65,7 @@ _NUMBERS = [
     stat(
         "Runs with flaky tests",
         "Runs in which at least one test was flaky, and all runs.",
-        f"{_MARKED}\nSELECT uniqExactIf(run_id, flaked) AS flaky, uniqExact(run_id) AS runs FROM marked",
+        f"{_MARKED}\nSELECT uniqExactIf(({EXECUTION}), flaked) AS flaky, uniqExact({EXECUTION}) AS runs FROM marked",
         width=6,
     ),
     stat(

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from grafana.source.panels import board, lanes, stat, table
 from grafana.source.sql import (
+    ATTEMPT,
     BAD,
     CI_LINK,
     CONTEXT,
     COUNTS,
     IDENTITY,
+    LATEST,
     OF_RUN,
     OF_RUNS,
     RATE_OF_PASSED,
@@ -21,26 +23,30 @@ from grafana.source.sql import (
     all_of,
     moment,
     tests,
-    value,
 )
-from grafana.source.variables import CONTEXTS, FEATURES, RUN_IDS, TABLES
+from grafana.source.variables import ATTEMPTS, CONTEXTS, FEATURES, RUN_IDS, TABLES
+from pytest_test_observer._reading.executions import executions
 from pytest_test_observer._report.queries import ERROR_TEXT
 
 _TESTS = tests(OF_RUN)
-_THE_RUN = all_of(TIME, *CONTEXT, RUN)
+_THE_RUN = all_of(TIME, *CONTEXT, RUN, ATTEMPT)
+# Shards have workers of the same names: their job tells them apart.
+_LANE = "arrayStringConcat(arrayFilter(x -> x != '', [toString(variant), toString(ci_job), toString(worker_id)]), ' ')"
 # More states than these would be slow to draw, and narrower than a pixel.
 _DRAWN = 5_000
 _KIND = "repository, toString(service), git_branch, toString(variant)"
+_SAME_KIND = f"({_KIND}) = (chosen.1, chosen.2, chosen.3, chosen.4)"
 # The run that is looked at, and the newest whole one of its branch and variant before it: empty where there is none.
 _BOTH = f"""WITH (
-  SELECT argMax(({_KIND}, started_at, partial), started_at) FROM {RUNS} WHERE {_THE_RUN}
+  SELECT argMax(({_KIND}, started_at, partial), started_at)
+  FROM ({executions(RUNS, _THE_RUN)})
 ) AS chosen, (
-  SELECT argMax(run_id, started_at) FROM {RUNS}
-  WHERE NOT partial AND not_run = 0 AND status IN ('success', 'failure')
-    AND ({_KIND}) = (chosen.1, chosen.2, chosen.3, chosen.4) AND started_at < chosen.5
+  SELECT argMax((run_id, ci_attempt), started_at)
+  FROM ({executions(RUNS, _SAME_KIND)})
+  WHERE NOT partial AND not_run = 0 AND status IN ('success', 'failure') AND started_at < chosen.5
 ) AS previous"""
-_IS_IT, _IS_PREVIOUS = f"run_id = {value('run')}", "run_id = previous"
-_LATEST = "(attempt, finished_at)"
+_IS_IT, _IS_PREVIOUS = f"({RUN} AND {ATTEMPT})", "(run_id, ci_attempt) = previous"
+_THE_PREVIOUS = f"{_IS_PREVIOUS} AND {_SAME_KIND}"
 # Twice as long, and longer by what somebody would notice: as `pytest-observer run` has it.
 _SLOWER = "verdict = 'passed' AND verdict_before = 'passed' AND seconds > 2 * before AND seconds > before + 0.1"
 _CHANGES = f"""{_BOTH}
@@ -52,15 +58,15 @@ SELECT multiIf(
     {_SLOWER}, 'newly slow', '') AS change,
   nodeid, verdict AS status, verdict_before AS status_before, seconds, before, error, service, repository
 FROM (
-  SELECT {IDENTITY}, argMaxIf(toString(status), {_LATEST}, {_IS_IT}) AS verdict,
-    argMaxIf(toString(status), {_LATEST}, {_IS_PREVIOUS}) AS verdict_before,
-    argMaxIf({SECONDS}, {_LATEST}, {_IS_IT}) AS seconds, argMaxIf({SECONDS}, {_LATEST}, {_IS_PREVIOUS}) AS before,
-    argMaxIf(substring(error_message, 1, 500), {_LATEST}, {_IS_IT} AND status IN {BAD}) AS error
+  SELECT {IDENTITY}, argMaxIf(toString(status), {LATEST}, {_IS_IT}) AS verdict,
+    argMaxIf(toString(status), {LATEST}, {_IS_PREVIOUS}) AS verdict_before,
+    argMaxIf({SECONDS}, {LATEST}, {_IS_IT}) AS seconds, argMaxIf({SECONDS}, {LATEST}, {_IS_PREVIOUS}) AS before,
+    argMaxIf(substring(error_message, 1, 500), {LATEST}, {_IS_IT} AND status IN {BAD}) AS error
   FROM {RESULTS}
-  WHERE ({_IS_IT} OR {_IS_PREVIOUS}) AND ({_KIND}) = (chosen.1, chosen.2, chosen.3, chosen.4)
+  WHERE ({_IS_IT} OR {_IS_PREVIOUS}) AND {_SAME_KIND}
   GROUP BY {IDENTITY}
 )
-WHERE previous != '' AND change != ''
+WHERE previous.1 != '' AND change != ''
 ORDER BY indexOf(['new failure', 'fixed', 'newly slow', 'new test', 'vanished'], change), nodeid LIMIT 1000"""
 
 _NUMBERS = [
@@ -82,14 +88,14 @@ _NUMBERS = [
         "Of the whole run, and of its longest attempt. Feature and story do not apply to the run.",
         f"SELECT if(count() = 0, NULL, max(duration)) AS whole,\n"
         f"  (SELECT if(count() = 0, NULL, max({SECONDS})) FROM {RESULTS} WHERE {OF_RUN}) AS longest\n"
-        f"FROM {RUNS}\nWHERE {_THE_RUN}",
+        f"FROM ({executions(RUNS, _THE_RUN)})",
         width=6,
         unit="s",
     ),
     stat(
         "Never ran",
         "Tests that were collected and never reported, and tests that were deselected.",
-        f"SELECT sum(not_run) AS not_run, sum(deselected) AS deselected FROM {RUNS}\nWHERE {_THE_RUN}",
+        f"SELECT sum(not_run) AS not_run, sum(deselected) AS deselected\nFROM ({executions(RUNS, _THE_RUN)})",
     ),
 ]
 
@@ -112,7 +118,7 @@ _COURSE = [
         f"SELECT {moment('at')} AS began, worker, argMax(state, state != '') AS outcome FROM (\n"
         "  SELECT worker, arrayJoin([(started_at, toString(outcome)), (finished_at, '')]) AS change,\n"
         "    change.1 AS at, nullIf(change.2, '') AS state\n"
-        f"  FROM (\n    SELECT concat(variant, ' ', worker_id) AS worker, started_at, finished_at, outcome\n"
+        f"  FROM (\n    SELECT {_LANE} AS worker, started_at, finished_at, outcome\n"
         f"    FROM {RESULTS}\n    WHERE {OF_RUN}\n    ORDER BY finished_at - started_at DESC LIMIT {_DRAWN}\n  )\n"
         ") GROUP BY at, worker ORDER BY began, worker",
         by="worker",
@@ -123,7 +129,8 @@ _COURSE = [
         f"SELECT worker_id AS worker, count() AS attempts, sum({SECONDS}) AS busy,\n"
         "  100 * busy / nullIf((max(max(finished_at)) OVER () - min(min(started_at)) OVER ()) / 1000, 0) AS percent,\n"
         f"  {moment('max(finished_at)')} AS ended, argMax(nodeid, {SECONDS}) AS longest, max({SECONDS}) AS seconds,\n"
-        f"  variant\nFROM {RESULTS}\nWHERE {OF_RUN}\nGROUP BY worker, variant ORDER BY ended DESC, worker LIMIT 200",
+        f"  variant, ci_job AS job\nFROM {RESULTS}\nWHERE {OF_RUN}\n"
+        "GROUP BY worker, variant, job ORDER BY ended DESC, worker LIMIT 200",
         width=12,
     ),
     table(
@@ -166,8 +173,8 @@ _FAILURES = [
         "Previous run",
         "What the run is compared with.",
         f"{_BOTH}\nSELECT {moment('started_at')} AS started, status, duration, passed, failed, broken, skipped,\n"
-        f"  flaky, git_commit AS commit, {CI_LINK} AS ci_url, run_id\nFROM {RUNS}\n"
-        f"WHERE previous != '' AND {_IS_PREVIOUS} AND ({_KIND}) = (chosen.1, chosen.2, chosen.3, chosen.4) LIMIT 1",
+        f"  flaky, git_commit AS commit, {CI_LINK} AS ci_url, run_id,\n"
+        f"  ci_attempt AS attempt\nFROM ({executions(RUNS, _THE_PREVIOUS)})\nWHERE previous.1 != ''",
         height=5,
         none="There is no whole run of this branch and variant before it.",
     ),
@@ -175,8 +182,8 @@ _FAILURES = [
         "Runs",
         "The newest runs: a click on a run id shows it here. Feature and story do not apply.",
         f"SELECT {moment('started_at')} AS started, run_id, status, duration, passed, failed, broken, skipped, flaky,\n"
-        f"  partial, git_branch AS branch, git_commit AS commit, variant, trace_id, {CI_LINK} AS ci_url\n"
-        f"FROM {RUNS}\nWHERE {OF_RUNS}\nORDER BY started DESC, variant LIMIT 200",
+        f"  partial, git_branch AS branch, git_commit AS commit, variant, ci_attempt AS attempt, sessions, trace_id,\n"
+        f"  {CI_LINK} AS ci_url\nFROM ({executions(RUNS, OF_RUNS)})\nORDER BY started DESC, variant LIMIT 200",
         none="No run in this time: take a longer one.",
     ),
 ]
@@ -184,7 +191,7 @@ _FAILURES = [
 BOARD = board(
     "run",
     "Tests: one run",
-    "One run of pytest. A test is counted once, by its last attempt.",
-    variables=[TABLES, *CONTEXTS, *FEATURES, RUN_IDS],
+    "One run of pytest, or all shards of one. A test is counted once, by its last attempt.",
+    variables=[TABLES, *CONTEXTS, *FEATURES, RUN_IDS, ATTEMPTS],
     panels=[*_NUMBERS, *_COURSE, *_FAILURES],
 )

@@ -10,6 +10,7 @@ from grafana.source.sql import (
     CI_LINK,
     COUNTS,
     EVENTS,
+    EXECUTION,
     NODEID,
     OF_TEST,
     PIPELINE,
@@ -24,8 +25,10 @@ from grafana.source.variables import CONTEXTS, FEATURES, NODEIDS, SEARCH, TABLES
 
 _TESTS = tests(OF_TEST)
 _TO_ITS_END = f"{OF_TEST}\n  AND status != 'skipped' AND outcome != 'crashed'"
-# Events know node id and run; the run tells repository, service and conditions.
-_ITS_EVENTS = f"{TIME}\n  AND {NODEID}\n  AND run_id IN (SELECT run_id FROM {RESULTS} WHERE {OF_TEST})"
+# Events know node id and span; the attempt tells repository, service and conditions.
+_ITS_EVENTS = (
+    f"{TIME}\n  AND {NODEID}\n  AND (run_id, span_id) IN (SELECT run_id, span_id FROM {RESULTS} WHERE {OF_TEST})"
+)
 
 _NUMBERS = [
     stat(
@@ -37,7 +40,7 @@ _NUMBERS = [
     stat(
         "Runs",
         "Runs of pytest that had this test, and its attempts in them.",
-        f"SELECT uniqExact(run_id) AS runs, count() AS attempts\nFROM {RESULTS}\nWHERE {OF_TEST}",
+        f"SELECT uniqExact({EXECUTION}) AS runs, count() AS attempts\nFROM {RESULTS}\nWHERE {OF_TEST}",
     ),
     stat(
         "Pass rate",
@@ -130,7 +133,7 @@ _TABLES = [
         "What it recorded with record_event, newest attempt first.",
         "SELECT timestamp, event_name AS event, toJSONString(payload) AS payload, attempt, seq, run_id, trace_id\n"
         f"FROM {EVENTS}\nWHERE {_ITS_EVENTS}\n"
-        "ORDER BY max(timestamp) OVER (PARTITION BY run_id, attempt) DESC, run_id, attempt DESC, seq LIMIT 500",
+        "ORDER BY max(timestamp) OVER (PARTITION BY run_id, span_id) DESC, run_id, span_id, seq LIMIT 500",
     ),
 ]
 

@@ -10,6 +10,7 @@ from grafana.source.sql import (
     CI_LINK,
     COUNTS,
     EVENTS,
+    EXECUTION,
     IDENTITY,
     OF_RUNS,
     OF_SUITE,
@@ -41,7 +42,7 @@ _NUMBERS = [
     stat(
         "Runs",
         "Runs of pytest, and the pipeline runs they belong to.",
-        f"SELECT uniqExact(run_id) AS runs, uniqExact(ci_provider, {PIPELINE_ID}) AS pipelines\n"
+        f"SELECT uniqExact({EXECUTION}) AS runs, uniqExact(ci_provider, {PIPELINE_ID}) AS pipelines\n"
         f"FROM {RESULTS}\nWHERE {OF_SUITE}",
     ),
     stat(
@@ -132,7 +133,7 @@ _TABLES = [
         "Slowest tests",
         "Setup, call and teardown of attempts that ran to their end: median, 95th percentile, runs.",
         f"SELECT nodeid, quantileExact(0.5)({SECONDS}) AS median, quantileExact(0.95)({SECONDS}) AS p95,\n"
-        f"  uniqExact(run_id) AS runs, service, repository\nFROM {RESULTS}\nWHERE {OF_SUITE}\n"
+        f"  uniqExact({EXECUTION}) AS runs, service, repository\nFROM {RESULTS}\nWHERE {OF_SUITE}\n"
         f"  AND status != 'skipped' AND outcome != 'crashed'\nGROUP BY {IDENTITY}\n"
         "ORDER BY median DESC, nodeid LIMIT 50",
         width=12,
@@ -176,7 +177,7 @@ _TABLES = [
         "Custom events",
         "What tests recorded with record_event, by name.",
         f"SELECT {BUCKET}(timestamp) AS time, event_name, count() AS events\nFROM {EVENTS}\nWHERE {TIME}\n"
-        f"  AND (run_id, nodeid) IN (SELECT run_id, nodeid FROM {RESULTS} WHERE {OF_SUITE})\n"
+        f"  AND (run_id, nodeid, span_id) IN (SELECT run_id, nodeid, span_id FROM {RESULTS} WHERE {OF_SUITE})\n"
         "GROUP BY time, event_name ORDER BY time, event_name",
     ),
 ]

@@ -8,6 +8,8 @@ alone, which ClickHouse takes for escapes.
 # ruff: noqa: S608 - text for Grafana; values are put in by the variables' format
 from __future__ import annotations
 
+from pytest_test_observer._reading.executions import EXECUTION as EXECUTION_COLUMNS
+
 RESULTS = "`${table:percentencode}`"
 EVENTS = "`${table:percentencode}_events`"
 RUNS = "`${table:percentencode}_runs`"
@@ -30,7 +32,10 @@ CI_LINK = "if(match(ci_url, '^https?://'), ci_url, '')"
 COUNTS = ", ".join(f"countIf(verdict = '{name}') AS {name}" for name in ("passed", "failed", "broken", "skipped"))
 RATE_OF_PASSED = "100 * countIf(verdict = 'passed') / nullIf(countIf(verdict != 'skipped'), 0)"
 
-_LATEST = "(attempt, finished_at)"
+# A later result replaces an earlier one: of another attempt, or of another session that ran the test again.
+LATEST = "(finished_at, attempt)"
+# What names a run: shards that share a run id are one, cells of a matrix and repeated CI jobs are runs of their own.
+EXECUTION = ", ".join(EXECUTION_COLUMNS)
 # The same in all rows of a run: not grouped by, which would take twice as long.
 _OF_A_RUN = ", ".join(
     f"any({name}) AS {name}" for name in ("git_branch", "git_commit", "ci_provider", "ci_run_id", "ci_url")
@@ -68,6 +73,7 @@ STORY = _contains("allure_labels['story']", "story")
 MARKER = _contains("markers", "marker")
 NODEID = f"nodeid = {value('nodeid')}"
 RUN = f"run_id = {value('run')}"
+ATTEMPT = f"toString(ci_attempt) = {value('attempt')}"
 
 
 def all_of(*conditions: str) -> str:
@@ -79,21 +85,22 @@ def all_of(*conditions: str) -> str:
 OF_SUITE = all_of(TIME, *CONTEXT, FEATURE, STORY, MARKER)
 OF_TEST = all_of(TIME, *CONTEXT, NODEID)
 OF_RUNS = all_of(TIME, *CONTEXT)
-OF_RUN = all_of(TIME, *CONTEXT, FEATURE, STORY, RUN)
+OF_RUN = all_of(TIME, *CONTEXT, FEATURE, STORY, RUN, ATTEMPT)
 
 
 def tests(where: str) -> str:
     """Return ``WITH tests AS (…)``: one row for each test of a run, with the verdict of its last attempt."""
     return f"""WITH tests AS (
-  SELECT run_id, variant, {IDENTITY}, {_OF_A_RUN},
-    argMax(status, {_LATEST}) AS verdict, argMax(outcome, {_LATEST}) AS last_outcome,
-    argMaxIf(substring(error_message, 1, 500), {_LATEST}, status IN {BAD}) AS last_error, max(flaky) AS is_flaky,
+  SELECT run_id, variant, ci_attempt, {IDENTITY}, {_OF_A_RUN},
+    argMax(status, {LATEST}) AS verdict, argMax(outcome, {LATEST}) AS last_outcome,
+    argMaxIf(substring(error_message, 1, 500), {LATEST}, status IN {BAD}) AS last_error,
+    max(flaky) OR (verdict = 'passed' AND countIf(status IN {BAD}) > 0) AS is_flaky,
     min(started_at) AS began, max(finished_at) AS ended, max(timestamp) AS seen
   FROM (
     SELECT * FROM {RESULTS}
     WHERE {where}
   )
-  GROUP BY run_id, variant, {IDENTITY}
+  GROUP BY run_id, variant, ci_attempt, {IDENTITY}
 )"""
 
 

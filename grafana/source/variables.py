@@ -6,9 +6,9 @@ from __future__ import annotations
 from typing import Any
 
 from grafana.source.panels import CLICKHOUSE
-from grafana.source.sql import CONTEXT, FEATURE, OF_RUNS, RESULTS, RUNS, STORY, TIME, all_of, unless_all, value
+from grafana.source.sql import CONTEXT, FEATURE, OF_RUNS, RESULTS, RUN, RUNS, STORY, TIME, all_of, unless_all, value
 
-__all__ = ["CONTEXTS", "FEATURES", "MARKERS", "NODEIDS", "RUN_IDS", "SEARCH", "TABLES"]
+__all__ = ["ATTEMPTS", "CONTEXTS", "FEATURES", "MARKERS", "NODEIDS", "RUN_IDS", "SEARCH", "TABLES"]
 
 _ON_LOAD, _ON_TIME_RANGE = 1, 2
 # Of this many values one can be picked in a list; the field beside node ids narrows them.
@@ -109,5 +109,14 @@ RUN_IDS = _variable(
     f"GROUP BY run_id ORDER BY max(started_at) DESC, run_id LIMIT {_LISTED}",
     every=False,
     # not with the time range: a run that is looked at must stay selected
+    refresh=_ON_LOAD,
+)
+ATTEMPTS = _variable(
+    "attempt",
+    "Attempt of the job",
+    "A CI job that was repeated under one run id has several, the last is shown. 0: the CI system does not count them.",
+    f"SELECT DISTINCT toString(ci_attempt) AS found FROM {RUNS}\nWHERE {all_of(OF_RUNS, RUN)}\n"
+    f"ORDER BY toUInt16(found) DESC LIMIT {_LISTED}",
+    every=False,
     refresh=_ON_LOAD,
 )

@@ -30,6 +30,11 @@ _PACKAGES = ("pytest", "clickhouse-connect", "chdb", "opentelemetry-sdk")
 _CONNECT_S = 3.0
 # Whoever writes results needs these; whoever makes the tables too: auto-migrate.
 _NEEDED = ("SELECT", "INSERT")
+# What becomes of a missing table, column or setting, by whether ch_auto_migrate is on.
+_MAKES = {
+    True: "The next run of pytest adds them (ch_auto_migrate), or an administrator does: ",
+    False: "ch_auto_migrate is off, so nothing is written until an administrator runs: ",
+}
 
 
 class Finding(NamedTuple):
@@ -85,21 +90,28 @@ def _rights(reader: Reader) -> Iterator[Finding]:
     if readonly is not None and readonly.value != "0":
         yield Finding("bad", "rights", READONLY_USER, "Results are read with this user, but runs cannot be stored.")
         return
-    missing = [f"{right} ON {reader.place.of(table)}" for right in _NEEDED for table in TABLES.values()
-               if _granted(reader, f"{right} ON {reader.place.of(table)}") is False]  # fmt: skip
+    rights = [f"{right} ON {reader.place.of(table)}" for right in _NEEDED for table in TABLES.values()]
+    granted = {right: _granted(reader, right) for right in rights}
+    missing = [right for right, answer in granted.items() if answer is False]
+    unknown = {right: answer for right, answer in granted.items() if isinstance(answer, str)}
     if missing:
         fix = "; ".join(f"GRANT {right} TO {reader.settings.user}" for right in missing)
         yield Finding("bad", "rights", f"the user lacks {', '.join(missing)}", f"To be run by an administrator: {fix}")
-    else:
+    if unknown:
+        said = next(iter(unknown.values()))
+        text = f"not known: the server does not answer CHECK GRANT {', CHECK GRANT '.join(unknown)} ({said})"
+        remedy = "SHOW GRANTS lists what the user may do: INSERT and SELECT on these tables are needed."
+        yield Finding("note", "rights", text, remedy)
+    elif not missing:
         yield Finding("good", "rights", "the user may read and write the tables")
 
 
-def _granted(reader: Reader, right: str) -> bool | None:
-    """Whether the user has a right; None where the server does not tell (before 24.8)."""
+def _granted(reader: Reader, right: str) -> bool | str:
+    """Whether the user has a right, or why the server does not tell: before 24.8 it cannot be asked."""
     try:
         return str(reader.client.command(f"CHECK GRANT {right}")).strip() != "0"
-    except Exception:  # noqa: BLE001 (whatever it says, it is no answer to the question)
-        return None
+    except Exception as error:  # noqa: BLE001 (whatever it says, it is no answer to the question)
+        return reply_to(error).message
 
 
 def _schema(reader: Reader) -> Iterator[Finding]:
@@ -109,7 +121,11 @@ def _schema(reader: Reader) -> Iterator[Finding]:
         yield Finding("bad", "tables", reply_to(error).message, "Check --ch-db and --ch-table.")
         return
     todo = plan(found, reader.place)
-    absent = [reader.place.of(table) for key, table in TABLES.items() if key not in found]
+    for conflict in todo.conflicts:
+        yield Finding("bad", "tables", conflict, "The ways out stand in the sentence above.")
+    if todo.conflicts:
+        # nothing is added beside a table that does not fit
+        return
     missing = [
         f"{table.name(reader.place.table)}.{column}"
         for key, table in TABLES.items()
@@ -117,11 +133,10 @@ def _schema(reader: Reader) -> Iterator[Finding]:
         for column in table.column_names
         if column not in found[key].columns
     ]
-    makes = "The next run of pytest adds them (ch_auto_migrate), or an administrator does: "
-    for conflict in todo.conflicts:
-        yield Finding("bad", "tables", conflict, "See the ways out in the sentence above.")
-    if absent or missing:
-        state = "bad" if missing else "note"
+    absent = [reader.place.of(table) for key, table in TABLES.items() if key not in found]
+    makes = _MAKES[reader.settings.auto_migrate]
+    if todo.statements:
+        state = "bad" if missing or not reader.settings.auto_migrate else "note"
         text = f"missing: {', '.join([*absent, *missing])}"
         yield Finding(state, "tables", text, makes + "; ".join(map(one_line, todo.statements)))
     for guard in todo.guards:
@@ -129,7 +144,7 @@ def _schema(reader: Reader) -> Iterator[Finding]:
         yield Finding("bad", "tables", text, makes + one_line(guard))
     for note in todo.notes:
         yield Finding("note", "tables", note)
-    if not (todo.conflicts or todo.statements or todo.guards):
+    if not (todo.statements or todo.guards):
         yield Finding("good", "tables", "all columns are there, and repeats are recognised")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_test_observer._text import MESSAGE_LIMIT, STACKTRACE_LIMIT, capped, storable
+from pytest_test_observer._text import MESSAGE_LIMIT, STACKTRACE_LIMIT, Cover, capped
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -20,21 +20,22 @@ _MARKED = r"(?m)^E +(\S.*)|^UNEXPECTED EXCEPTION: (.+)|^(Expected(?:.|\n)+?)\n\n
 
 
 class ErrorText(NamedTuple):
-    """Message and stack trace, capped and storable."""
+    """Message and stack trace, without secrets, capped and storable."""
 
     message: str = ""
     stacktrace: str = ""
 
 
 NO_ERROR = ErrorText()
+_NO_SECRETS = Cover()
 
 
-def error_text(report: Report) -> ErrorText:
-    """Return what ``report`` says of its failure."""
-    stacktrace = report.longreprtext
+def error_text(report: Report, cover: Cover = _NO_SECRETS) -> ErrorText:
+    """Return what ``report`` says of its failure, without the secrets of ``cover``."""
+    stacktrace = cover(report.longreprtext, STACKTRACE_LIMIT)
     crash = getattr(report.longrepr, "reprcrash", None)
     message = str(getattr(crash, "message", "") or _said(stacktrace))
-    return ErrorText(capped(storable(message), MESSAGE_LIMIT), capped(storable(stacktrace), STACKTRACE_LIMIT))
+    return ErrorText(cover(message, MESSAGE_LIMIT), stacktrace)
 
 
 def joined(texts: list[ErrorText], error_type: str) -> ErrorText:
@@ -48,15 +49,15 @@ def joined(texts: list[ErrorText], error_type: str) -> ErrorText:
     return ErrorText(texts[0].message.removeprefix(f"{error_type}: "), capped(stacktrace, STACKTRACE_LIMIT))
 
 
-def reason(report: Report) -> str:
-    """Return why a test was skipped or was expected to fail."""
+def reason(report: Report, cover: Cover = _NO_SECRETS) -> str:
+    """Return why a test was skipped or was expected to fail, without the secrets of ``cover``."""
     if hasattr(report, "wasxfail"):
         text = str(report.wasxfail).removeprefix("reason: ")
     elif isinstance(report.longrepr, tuple):
         text = str(report.longrepr[2]).removeprefix("Skipped: ")
     else:
         text = report.longreprtext
-    return capped(storable(text), MESSAGE_LIMIT)
+    return cover(text, MESSAGE_LIMIT)
 
 
 def type_and_message(text: ErrorText) -> tuple[str, ErrorText]:

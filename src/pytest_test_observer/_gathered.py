@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_test_observer._errors import NO_ERROR, ErrorText, error_text, joined, reason
 from pytest_test_observer._record import NS_PER_S, PhaseTimes
-from pytest_test_observer._text import storable
+from pytest_test_observer._text import Cover, storable
 from pytest_test_observer._verdict import PHASES, Attempt, Phase, Verdict
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 _NOT_FAILED = ("passed", "skipped")
+_NO_SECRETS = Cover()
 
 
 # Where pytest says that a test stands: file, line from 0, domain.
@@ -82,10 +83,13 @@ def times_of(phases: Mapping[str, Phase | Measured]) -> list[PhaseTimes]:
 class Gathered:
     """Reports of an attempt, reduced to what its record needs; ``is_over`` once it needs no more of them.
 
+    ``cover`` blacks secrets out of what they say.
+
     Phases that simply passed, as nearly all do, are only looked at where something else did not.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, cover: Cover = _NO_SECRETS) -> None:
+        self._cover = cover
         self.key: Key | None = None
         self.extras: Extras | None = None
         self.is_over = False
@@ -126,9 +130,9 @@ class Gathered:
 
     def _add_trouble(self, report: pytest.TestReport, when: str, said: str) -> None:
         if said in _NOT_FAILED:
-            self._reasons[when] = reason(report)
+            self._reasons[when] = reason(report, self._cover)
             return
-        self._errors[when] = error_text(report)
+        self._errors[when] = error_text(report, self._cover)
         if said == "rerun":
             self.rerun = self.rerun or when
 
@@ -136,7 +140,7 @@ class Gathered:
         """Take in a report of a subtest: it matters when it failed."""
         if report.failed:
             self._is_ordinary = False
-            self._subtest_errors.append(error_text(report))
+            self._subtest_errors.append(error_text(report, self._cover))
 
     def complete(self, extras: Extras | None) -> None:
         """Fill in phases that ran but whose reports are never logged (older pytest-rerunfailures)."""

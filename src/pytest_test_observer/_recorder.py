@@ -17,8 +17,8 @@ from pytest_test_observer._errors import ErrorText, error_text, type_and_message
 from pytest_test_observer._extras import Extras, take
 from pytest_test_observer._gathered import Gathered, Location, just_passed, location_of, times_of, ungrouped
 from pytest_test_observer._naming import MASTER, NO_ALLURE, NO_INNER, Facts, Inner, Key, Naming, Running
-from pytest_test_observer._secrets import SHORTEST_SECRET, blacked_out
-from pytest_test_observer._text import storable
+from pytest_test_observer._secrets import SHORTEST_SECRET
+from pytest_test_observer._text import Cover, storable
 from pytest_test_observer._verdict import PHASES, Verdict, decide
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ class Recorder:
 
     ``errors`` is the setting ``observer_errors`` (``full``, ``message`` or ``none``), ``detail`` is ``otlp_detail``
     (``test``, ``phase`` or ``fixture``). ``running`` returns what the dead worker of that name marked down last;
-    ``secrets`` are the plugin's own, blacked out in error texts. ``grouped`` is ``--dist loadgroup``.
-    ``shared_fixtures`` are those of modules and of the session.
+    ``secrets`` are the plugin's own, blacked out in error texts: a test that prints its environment prints ours as
+    well. ``grouped`` is ``--dist loadgroup``. ``shared_fixtures`` are those of modules and of the session.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Recorder:
         self._sink = sink
         self._errors = errors
         self._is_lean = detail == "test"
-        self._secrets = [secret for secret in secrets if len(secret) >= SHORTEST_SECRET]
+        self._cover = Cover([secret for secret in secrets if len(secret) >= SHORTEST_SECRET])
         self.shared_fixtures: list[FixtureTimes] = []
         self._running = running
         self._extras_of: Callable[[pytest.TestReport], Extras | None] = take
@@ -143,7 +143,7 @@ class Recorder:
     def _look_up(self, report: pytest.TestReport, extras: Extras | None) -> Gathered:
         """Find the attempt that a report belongs to; the reports of a process mostly come one after another."""
         if extras is not None and self._here is not None:
-            gathered = Gathered()  # the extras are those of one attempt, from its first report to its last
+            gathered = Gathered(self._cover)  # the extras are those of one attempt, from its first report to its last
             gathered.extras = extras
             return gathered
         if report.when not in PHASES:
@@ -155,7 +155,7 @@ class Recorder:
             return self._over  # the teardown of an attempt that its rerun report has ended already
         found = self._open.get(key)
         if found is None:
-            found = self._open[key] = Gathered()
+            found = self._open[key] = Gathered(self._cover)
             found.key = key
         return found
 
@@ -173,7 +173,7 @@ class Recorder:
             return
         self._uncollected.add(report.nodeid)
         now = Clock.time_ns()
-        error_type, error = type_and_message(error_text(report))
+        error_type, error = type_and_message(error_text(report, self._cover))
         facts = Facts(
             start_ns=started_ns,
             end_ns=now,
@@ -194,7 +194,9 @@ class Recorder:
             running = self._deduce(report, nodeid, worker)
         self._ended[worker] = key = msgspec.structs.replace(running.key, nodeid=nodeid)
         gathered = self._open.pop(key, None)
-        self._sink(self.naming.crashed(running, self._allowed(error_text(report)), Clock.time_ns(), gathered))
+        self._sink(
+            self.naming.crashed(running, self._allowed(error_text(report, self._cover)), Clock.time_ns(), gathered)
+        )
 
     def _deduce(self, report: pytest.TestReport, nodeid: str, worker: str) -> Running:
         """Say from reports alone what a dead worker was at: a remote one has its marks on its own disk."""
@@ -253,10 +255,6 @@ class Recorder:
         return Inner(times_of(phases), [times for times in fixtures if times.scope == "function"])
 
     def _allowed(self, text: ErrorText) -> ErrorText:
-        if not text.stacktrace and not text.message:
-            return text
-        # a test that prints its environment prints ours as well
-        text = ErrorText(blacked_out(text.message, self._secrets), blacked_out(text.stacktrace, self._secrets))
         if self._errors == "full":
             return text
         return ErrorText(text.message) if self._errors == "message" else ErrorText()

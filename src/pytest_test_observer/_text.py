@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from pytest_test_observer._secrets import blacked_out
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MESSAGE_LIMIT = 64 * 1024
 STACKTRACE_LIMIT = 256 * 1024
@@ -40,9 +45,36 @@ def capped(text: str, limit: int) -> str:
     if len(text) * 4 <= limit:
         return text
     data = text.encode("utf-8", "backslashreplace")
-    if len(data) <= limit:
-        return text
-    mark = f"\n[... {len(data) - limit} or more bytes left out by pytest-test-observer ...]\n"
+    return text if len(data) <= limit else _shortened(data, data, len(data), limit)
+
+
+class Cover:
+    """Blacks secrets out of texts, and caps them then: a cap first could leave a part of a secret.
+
+    Of a long text only what the cap can keep is looked at, so that a text of any size costs the same.
+    """
+
+    def __init__(self, secrets: Sequence[str] = ()) -> None:
+        self._secrets = secrets
+        # of a secret that is cut at the edge of what is looked at, so much can be left
+        self._edge = max(map(len, secrets), default=0)
+
+    def __call__(self, text: str, limit: int) -> str:
+        """Return a text without secrets, storable, in at most ``limit`` bytes of UTF-8, as ``capped`` has it."""
+        reach = limit + self._edge
+        if len(text) <= 2 * reach:
+            return capped(storable(self._without(text)), limit)
+        head, tail = self._without(text[:reach]), self._without(text[-reach:])
+        head, tail = head[: len(head) - self._edge], tail[self._edge :]
+        return _shortened(storable(head).encode(), storable(tail).encode(), len(text), limit)
+
+    def _without(self, text: str) -> str:
+        return blacked_out(text, self._secrets)
+
+
+def _shortened(head: bytes, tail: bytes, size: int, limit: int) -> str:
+    """Join the beginning of one text and the end of another, with a mark between that says what ``size`` lost."""
+    mark = f"\n[... {size - limit} or more bytes left out by pytest-test-observer ...]\n"
     room = limit - len(mark.encode())
-    head, tail = data[: room * 3 // 4], data[-(room // 4) :]
-    return head.decode("utf-8", "ignore") + mark + tail.decode("utf-8", "ignore")
+    kept, end = head[: room * 3 // 4], tail[-(room // 4) :]
+    return kept.decode("utf-8", "ignore") + mark + end.decode("utf-8", "ignore")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from pytest_test_observer._cli.commands import Commands
 from pytest_test_observer._cli.doctor import doctor
 from pytest_test_observer._cli.flaky import flaky
 from pytest_test_observer._cli.replay import replay
@@ -31,7 +32,10 @@ Completion in bash (zsh and fish alike):
 """
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, epilog=_EPILOG)
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+@click.group(cls=Commands, context_settings=_CONTEXT, epilog=_EPILOG)
 @click.version_option(__version__, message="pytest-test-observer %(version)s")
 def main() -> None:
     """Work with the results of pytest runs that pytest-test-observer recorded."""

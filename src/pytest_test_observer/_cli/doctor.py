@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pytest_test_observer._cli.column import Column
 from pytest_test_observer._cli.options import CLICKHOUSE_SETTINGS, setting_options, settings_from
 from pytest_test_observer._cli.reading import say, say_json
 from pytest_test_observer._settings import SETTINGS, shown
@@ -24,7 +25,7 @@ Examples:
   pytest-observer doctor --json | jq '.findings[] | select(.state == "bad")'
 
 \b
-Exit codes: 0 all is well, also with notes; 1 something needs attention; 2 wrong usage.
+Exit codes: 0 nothing is bad; 1 something needs attention; 2 wrong usage.
 """
 _LAYERS = {"cli": "command line", "env": "environment", "ini": "ini file", "default": "default"}
 _MARKS = {"good": "ok  ", "note": "note", "bad": "BAD "}
@@ -53,10 +54,10 @@ def doctor(*, as_json: bool, **given: str | None) -> None:
 
 
 def _show(rows: list[tuple[str, str, str]], findings: list[Finding]) -> None:
-    from pytest_test_observer._cli.show import Column, heading, table  # noqa: PLC0415 - loads rich
+    from pytest_test_observer._cli.show import heading, table  # noqa: PLC0415 - loads rich
 
-    columns: tuple[Any, ...] = (Column("setting"), Column("value", shrinks=True), Column("from"))
-    table(columns, [(name, value, _LAYERS[source]) for name, value, source in rows])
+    columns: tuple[Any, ...] = (Column("setting"), Column("from"), Column("value"))
+    table(columns, [(name, _LAYERS[source], value) for name, value, source in rows])
     heading("Findings")
     for finding in findings:
         say(f"{_MARKS[finding.state]}  {finding.about}: {finding.text}")

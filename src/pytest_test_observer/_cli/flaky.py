@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import click
+from pytest_test_observer._cli.column import Column
+from pytest_test_observer._cli.listing import listing
+from pytest_test_observer._cli.words import ago, first_line, percent
 
-from pytest_test_observer._cli.reading import (
-    EXIT_CODES,
-    filters_from,
-    now_ms,
-    opened_reader,
-    reading_options,
-    say,
-    say_json,
+if TYPE_CHECKING:
+    from pytest_test_observer._reading import Reader
+    from pytest_test_observer._reading.filters import Filters
+
+_WAYS = {"retry": "passed_on_retry", "commit": "mixed_commits"}
+
+
+@listing(
+    examples=(
+        "pytest-observer flaky --ch-url=localhost:8123",
+        "pytest-observer flaky --branch=main --since=8w",
+        "pytest-observer flaky --json | jq -r '.[0].nodeid'",
+    ),
+    columns=(
+        (Column("test", long=True), lambda test: test["nodeid"]),
+        (Column("service", long=True, tells=True), lambda test: test["service"]),
+        (Column("rate", right=True), lambda test: percent(test["rate"])),
+        (Column("flaky", right=True), lambda test: test["flaky_runs"]),
+        (Column("runs", right=True), lambda test: test["runs"]),
+        (Column("last seen", right=True), lambda test: ago(test["last_seen"])),
+        (Column("since", right=True), lambda test: ago(test["since"])),
+        (Column("how"), lambda test: " ".join(way for way, there in _WAYS.items() if test[there])),
+        (Column("what it said", spare=True), lambda test: first_line(test["error_message"], 40)),
+    ),
+    none="No flaky tests since then. A test is flaky when it passes after a failed attempt (pytest-rerunfailures "
+    "repeats them), or passes and fails under one commit and variant.",
 )
-
-_EXAMPLES = f"""
-\b
-Examples:
-  pytest-observer flaky --ch-url=localhost:8123
-  pytest-observer flaky --branch=main --since=8w
-  pytest-observer flaky --json | jq -r '.[0].nodeid'
-{EXIT_CODES}"""
-_NONE = (
-    "No flaky tests since then. A test is flaky when it passes after a failed attempt (pytest-rerunfailures repeats "
-    "them), or passes and fails under one commit and variant."
-)
-
-
-@click.command(epilog=_EXAMPLES)
-@reading_options(since="30d", limit=20)
-def flaky(*, as_json: bool, **given: Any) -> None:  # noqa: ANN401 (filters and settings)
+def flaky(reader: Reader, filters: Filters) -> list[dict[str, Any]]:
     """List flaky tests, those that flake most often first.
 
     A test is flaky when it passes after a failed attempt, or when it has both results under one commit and one
@@ -39,46 +43,4 @@ def flaky(*, as_json: bool, **given: Any) -> None:  # noqa: ANN401 (filters and 
     """
     from pytest_test_observer._reading.tests import flaky_tests  # noqa: PLC0415 - not for --help
 
-    filters = filters_from(given)
-    with opened_reader(given) as reader:
-        found = flaky_tests(reader, filters)
-    if as_json:
-        say_json(found)
-    elif found:
-        _show(found)
-    else:
-        say(_NONE)
-
-
-def _show(found: list[dict[str, Any]]) -> None:
-    from pytest_test_observer._cli.show import Column, ago, first_line, percent, table  # noqa: PLC0415 - loads rich
-
-    columns = (
-        Column("test", shrinks=True),
-        Column("service", wide=True),
-        Column("rate", right=True),
-        Column("flaky", right=True),
-        Column("runs", right=True),
-        Column("last seen", right=True),
-        Column("since", right=True),
-        Column("how", wide=True),
-        Column("what it said", wide=True, shrinks=True),
-    )
-    now = now_ms()
-    rows = [
-        (
-            test["nodeid"],
-            test["service"],
-            percent(test["rate"]),
-            test["flaky_runs"],
-            test["runs"],
-            ago(test["last_seen"], now),
-            ago(test["since"], now),
-            " ".join(
-                word for word, there in (("retry", "passed_on_retry"), ("commit", "mixed_commits")) if test[there]
-            ),
-            first_line(test["error_message"], 40),
-        )
-        for test in found
-    ]
-    table(columns, rows)
+    return flaky_tests(reader, filters)

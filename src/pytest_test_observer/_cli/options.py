@@ -35,10 +35,19 @@ def setting_options(rows: Iterable[Setting]) -> Callable[[_Command], _Command]:
     def decorate(command: _Command) -> _Command:
         for row in reversed(list(rows)):
             text = f"{_help(row)} [{row.env}; default: {row.default or 'none'}]"
-            command = click.option(row.flag, row.name, metavar=row.metavar, default=None, help=text)(command)
+            words = completing(*row.metavar.split("|")) if "|" in row.metavar else None
+            option = click.option(
+                row.flag, row.name, metavar=row.metavar, default=None, help=text, shell_complete=words
+            )
+            command = option(command)
         return command
 
     return decorate
+
+
+def completing(*words: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """Let a shell complete ``words``; what is accepted is decided elsewhere."""
+    return lambda _context, _parameter, begun: [word for word in words if word.startswith(begun)]
 
 
 def settings_from(given: Mapping[str, str | None]) -> Settings:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from pytest_test_observer._cli.options import UsageProblem, setting_options, settings_from
+from pytest_test_observer._cli.visible import visible
 from pytest_test_observer._settings import SETTINGS
-from pytest_test_observer._text import storable
 
 if TYPE_CHECKING:
     from pytest_test_observer._reading import Reader
@@ -24,13 +24,16 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 _OF_SERVER = {"ch_url", "ch_user", "ch_password", "ch_db", "ch_table"}
 SERVER_SETTINGS = tuple(row for row in SETTINGS if row.name in _OF_SERVER)
 _NO_URL = "nothing to read from: give --ch-url, or set PYTEST_OBSERVER_CH_URL."
-EXIT_CODES = "\n\b\nExit codes: 0 answered, also when there is nothing; 1 not answered; 2 wrong usage.\n"
+EXIT_CODES = "\n\b\nExit codes: 0 answered, even with nothing; 1 not answered; 2 wrong usage.\n"
 
 
 class Unanswered(click.ClickException):
     """Why there is no answer, in one line; exit code 1."""
 
     exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(visible(message))
 
 
 def not_empty(_context: click.Context, _argument: click.Parameter, given: str) -> str:
@@ -54,24 +57,42 @@ def _since(_context: click.Context, _option: click.Parameter, given: str) -> int
         raise click.BadParameter(f"{given!r}; {error}") from None
 
 
-def reading_options(since: str = "", limit: int = 0) -> Callable[[_Command], _Command]:
+attempt_option = click.option(
+    "--attempt",
+    type=click.IntRange(0, 65_535),
+    metavar="NUMBER",
+    help="This attempt of a CI job that was repeated under one run id; else the last.",
+)
+
+
+def reading_options(since: str = "", limit: int = 0, *, attempt: bool = False) -> Callable[[_Command], _Command]:
     """Give a command the filters, the server's settings and ``--json``.
 
-    ``since`` and ``limit`` are the defaults of their options; without one there is no such option.
+    ``since`` and ``limit`` are the defaults of their options; without one there is no such option. With ``attempt``
+    there is ``--attempt``.
     """
     options = [
         click.option("--branch", metavar="NAME", help="Only runs of this branch."),
         click.option("--variant", metavar="NAME", help="Only this variant: a cell of a CI matrix."),
         click.option("--service", metavar="NAME", help="Only this service (service.name)."),
+        click.option("--repository", metavar="URL", help="Only this repository."),
     ]
+    if attempt:
+        options.append(attempt_option)
     if since:
         text = "How far to look back: 12h, 30d, 8w, or a date."
         options.append(
-            click.option("--since", "since_ms", default=since, show_default=True, callback=_since, help=text)
+            click.option(
+                "--since", "since_ms", metavar="TIME", default=since, show_default=True, callback=_since, help=text
+            )
         )
     if limit:
         kind = click.IntRange(1, 100_000)
-        options.append(click.option("--limit", type=kind, default=limit, show_default=True, help="How many to show."))
+        options.append(
+            click.option(
+                "--limit", type=kind, metavar="NUMBER", default=limit, show_default=True, help="How many to show."
+            )
+        )
     as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
     def decorate(command: _Command) -> _Command:
@@ -108,15 +129,14 @@ def opened_reader(given: dict[str, Any]) -> Iterator[Reader]:
 
 def say_json(answer: object) -> None:
     """Print an answer for programs."""
-    click.echo(json.dumps(answer, indent=2, ensure_ascii=not _speaks_unicode()))
+    click.echo(json.dumps(answer, indent=2, ensure_ascii=not speaks_unicode()))
 
 
 def say(text: str = "") -> None:
-    """Print a line; what a terminal's encoding lacks is replaced, not an error."""
-    text = storable(text)
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    click.echo(text.encode(encoding, "replace").decode(encoding))
+    """Print a line."""
+    click.echo(visible(text))
 
 
-def _speaks_unicode() -> bool:
+def speaks_unicode() -> bool:
+    """Whether what is printed can have any character."""
     return (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"

@@ -39,12 +39,12 @@ _EXAMPLES = """
 Examples:
   pytest-observer replay --dry-run
   pytest-observer replay --ch-url=localhost:8123
-  pytest-observer replay --ch-url=chdb:///path/to/observer.db artifacts/ run.jsonl
+  pytest-observer replay --ch-url=chdb:///path/to/db artifacts/ run.jsonl
   pytest-observer replay --ch-url=https://ch.example:8443 --ch-user=ci --keep
   pytest-observer replay --otlp-endpoint=http://localhost:4317
 
 \b
-Exit codes: 0 all sent, 1 some not sent, 2 wrong usage, 3 sent but for lines that were set aside.
+Exit codes: 0 all sent; 1 some not sent; 2 wrong usage; 3 lines set aside.
 """
 
 

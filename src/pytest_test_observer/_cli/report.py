@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pytest_test_observer._cli.options import setting_options
-from pytest_test_observer._cli.reading import SERVER_SETTINGS, Unanswered, now_ms, opened_reader
-from pytest_test_observer._text import storable
+from pytest_test_observer._cli.options import UsageProblem, completing, setting_options
+from pytest_test_observer._cli.reading import SERVER_SETTINGS, Unanswered, attempt_option, now_ms, opened_reader
+from pytest_test_observer._cli.visible import visible
 
 if TYPE_CHECKING:
     from pytest_test_observer._report.make import Report, Wanted
@@ -51,8 +51,22 @@ def _trace_url(_context: click.Context, _option: click.Parameter, given: str) ->
 
 
 @click.command(epilog=_EXAMPLES)
-@click.option("-o", "--output", default="report.html", show_default=True, metavar="FILE", help="Where to; - prints it.")
-@click.option("--run", default="", metavar="RUN_ID", help="One run, by its id or the beginning of it, or latest.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(allow_dash=True),
+    default="report.html",
+    show_default=True,
+    metavar="FILE",
+    help="Where to; - prints it.",
+)
+@click.option(
+    "--run",
+    default="",
+    metavar="RUN_ID",
+    shell_complete=completing("latest"),
+    help="One run, by its id or the beginning of it, or latest.",
+)
 @click.option(
     "--since",
     default="30d",
@@ -65,6 +79,7 @@ def _trace_url(_context: click.Context, _option: click.Parameter, given: str) ->
 @click.option("--repository", metavar="URL", help="Of this repository only.")
 @click.option("--branch", metavar="NAME", help="Of this branch only.")
 @click.option("--variant", metavar="NAME", help="Of this variant only.")
+@attempt_option
 @click.option(
     "--trace-url",
     default="",
@@ -83,6 +98,7 @@ def report(
     repository: str | None,
     branch: str | None,
     variant: str | None,
+    attempt: int | None,
     **given: str | None,
 ) -> None:
     """Write results as one HTML file that needs nothing but a browser.
@@ -90,24 +106,22 @@ def report(
     It is about the last 30 days, or with --run about one run. It holds names, error messages and stack traces of
     tests: give it to those who may see these. A password belongs into the environment: PYTEST_OBSERVER_CH_PASSWORD.
     """
-    from pytest_test_observer._report.make import Wanted  # noqa: PLC0415 - not for --help
+    from pytest_test_observer._reading.filters import Filters  # noqa: PLC0415 - not for --help
+    from pytest_test_observer._report.make import Wanted  # noqa: PLC0415
 
-    columns = {"repository": repository, "service": service, "git_branch": branch, "variant": variant}
-    wanted = Wanted(
-        now=now_ms(),
-        span=since,
-        equal=tuple((column, value) for column, value in columns.items() if value is not None),
-        run=run,
-        trace_url=trace_url,
-    )
+    if attempt is not None and not run:
+        raise UsageProblem("--attempt is about one run: give --run as well.")
+    filters = Filters(branch, variant, service, repository, attempt)
+    wanted = Wanted(now=now_ms(), span=since, filters=filters, run=run, trace_url=trace_url)
     made = _made(wanted, given)
     if output == _STDOUT:
-        click.echo(made.page)
+        # the page says that it is UTF-8, whatever the terminal speaks
+        click.echo(made.page.encode())
         return
     _write(output, made.page)
     size = len(made.page.encode()) / 1e6
     counts = f"{made.runs:,} run{'s' * (made.runs != 1)}, {made.tests:,} test{'s' * (made.tests != 1)}"
-    click.echo(storable(f"{output}: {counts}, {size:.1f} MB."))
+    click.echo(visible(f"{output}: {counts}, {size:.1f} MB."))
 
 
 def _made(wanted: Wanted, given: dict[str, str | None]) -> Report:

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pytest_test_observer._cli.options import UsageProblem
+from pytest_test_observer._cli.options import UsageProblem, completing
 from pytest_test_observer._cli.reading import (
     EXIT_CODES,
-    Unanswered,
     filters_from,
     not_empty,
     opened_reader,
@@ -28,26 +27,22 @@ Examples:
   pytest-observer run latest --ch-url=chdb:///path/to/observer.db
   pytest-observer run latest --branch=main --variant=linux-x86_64-py3.14
   pytest-observer run 0b1f6d --json
-  pytest-observer run "$PYTEST_OBSERVER_RUN_ID" --markdown >> "$GITHUB_STEP_SUMMARY"
+  pytest-observer run latest --markdown >> "$GITHUB_STEP_SUMMARY"
 {EXIT_CODES}"""
-_NO_RUN = (
-    "no such run is recorded there. `pytest-observer runs` lists them; results of a run that were kept on disk are "
-)
-_NO_RUN += "sent by `pytest-observer replay`."
-_SEVERAL = "several runs are called so. Give one of them: a longer id, --variant or --service.\n  "
 # Lists of a summary are cut there: GitHub takes 1 MiB, people less.
 _LIMIT = 50
 
 
 @click.command(epilog=_EXAMPLES)
-@click.argument("run_id", metavar="RUN_ID", callback=not_empty)
+@click.argument("run_id", metavar="RUN_ID", callback=not_empty, shell_complete=completing("latest"))
 @click.option("--markdown", is_flag=True, help="Print Markdown: the job summary of a GitHub workflow.")
-@reading_options(limit=10)
+@reading_options(limit=10, attempt=True)
 def run(run_id: str, *, markdown: bool, as_json: bool, **given: Any) -> None:  # noqa: ANN401 (filters and settings)
     """Show one run: verdicts, failures, the slowest tests, and what changed.
 
-    RUN_ID is an id, its unique beginning, or "latest". Where the cells of a CI matrix share an id, --variant tells
-    which one. The run is compared with the last complete run before it of the same branch, variant, service and
+    RUN_ID is an id, its unique beginning, or "latest". Shards that share an id are one run. Cells of a CI matrix
+    (--variant), services of a monorepo (--service) and repeated CI jobs (--attempt, else the last one) are runs of
+    their own. The run is compared with the last complete run before it of the same branch, variant, service and
     repository. A partial run makes no test vanish.
     """
     from pytest_test_observer._cli.run_shown import markdown_of, show  # noqa: PLC0415 - not for --help
@@ -67,11 +62,14 @@ def run(run_id: str, *, markdown: bool, as_json: bool, **given: Any) -> None:  #
 
 def answer_of(reader: Reader, run_id: str, filters: Filters) -> dict[str, Any]:
     """Return a run as plain data: its row, counts, failures, flaky and slowest tests, changes (None: no comparison)."""
-    from pytest_test_observer._reading.runs import compare, previous_run, verdicts  # noqa: PLC0415 - not for --help
+    from pytest_test_observer._reading.choose import the_run  # noqa: PLC0415 - not for --help
+    from pytest_test_observer._reading.runs import compare, previous_run, settle, verdicts  # noqa: PLC0415
 
-    found = _found(reader, run_id, filters)
-    now, before = verdicts(reader, found), previous_run(reader, found)
-    change = compare(now, verdicts(reader, before), partial=found["partial"]) if before else None
+    found = the_run(reader, run_id, filters)
+    now = verdicts(reader, found)
+    found = settle(found, now)
+    previous, before = previous_run(reader, found) or (None, [])
+    change = compare(now, before, partial=found["partial"]) if previous else None
     slowest = sorted(now, key=lambda verdict: -verdict.seconds)[: filters.limit]
     plain = [verdict._asdict() for verdict in now if verdict.bad]
     return {
@@ -79,7 +77,7 @@ def answer_of(reader: Reader, run_id: str, filters: Filters) -> dict[str, Any]:
         "failures": plain,
         "flaky": [verdict._asdict() for verdict in now if verdict.flaky],
         "slowest": [verdict._asdict() for verdict in slowest],
-        "previous": before,
+        "previous": previous,
         "changes": change
         and {
             "new_failures": [verdict.nodeid for verdict in change.new_failures],
@@ -92,16 +90,3 @@ def answer_of(reader: Reader, run_id: str, filters: Filters) -> dict[str, Any]:
             "vanished": change.vanished,
         },
     }
-
-
-def _found(reader: Reader, run_id: str, filters: Filters) -> dict[str, Any]:
-    """Return the one run that is meant; raises Unanswered where there is none, and where there are several."""
-    from pytest_test_observer._reading.runs import find_runs  # noqa: PLC0415 - not for --help
-
-    found = find_runs(reader, run_id, filters)
-    if not found:
-        raise Unanswered(f"{run_id}: {_NO_RUN}")
-    if len(found) > 1:
-        names = [", ".join(filter(None, (run["run_id"], run["service"], run["variant"]))) for run in found]
-        raise Unanswered(f"{run_id}: {_SEVERAL}" + "\n  ".join(sorted(names)))
-    return found[0]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from pytest_test_observer._cli.show import Column, first_line, heading, line, moment, seconds, table
-from pytest_test_observer._text import storable
+from pytest_test_observer._cli.column import Column
+from pytest_test_observer._cli.show import heading, line, table
+from pytest_test_observer._cli.visible import visible
+from pytest_test_observer._cli.words import first_line, moment, seconds, together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -43,12 +45,12 @@ def show(answer: dict[str, Any], limit: int) -> None:
         for key, title in _TITLES.items():
             _show_list(title, _change_lines(changes[key]), limit)
     heading("Slowest: setup, call and teardown")
-    columns = (Column("test", shrinks=True), Column("time", right=True))
+    columns = (Column("test", long=True), Column("time", right=True))
     table(columns, [(test["nodeid"], seconds(test["seconds"])) for test in answer["slowest"]])
 
 
 def _about(run: dict[str, Any]) -> str:
-    facts = (run["service"], run["git_branch"], run["git_commit"][:10], run["variant"])
+    facts = (run["service"], run["git_branch"], run["git_commit"][:10], run["variant"], *together(run))
     return ", ".join([f"{moment(run['started_at'])} UTC", *filter(None, facts)])
 
 
@@ -64,11 +66,11 @@ def _show_failures(answer: dict[str, Any], limit: int) -> None:
     heading("Failures")
     new = set(answer["changes"]["new_failures"]) if answer["changes"] else set()
     columns = (
-        Column("test", shrinks=True),
+        Column("test", long=True),
         Column("outcome"),
         Column("phase"),
         Column(""),
-        Column("error", shrinks=True),
+        Column("error"),
     )
     rows = [
         (test["nodeid"], test["outcome"], test["phase"], "new" if test["nodeid"] in new else "", _error(test))
@@ -156,7 +158,7 @@ def _test(test: dict[str, Any]) -> str:
 
 def code(text: str) -> str:
     """Return text of others as a code span, in which nothing is markup, whatever is in it."""
-    text = " ".join(storable(text).split())
+    text = " ".join(visible(text).split())
     fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
     pad = " " if text.startswith("`") or text.endswith("`") else ""
     return f"{fence}{pad}{text}{pad}{fence}"

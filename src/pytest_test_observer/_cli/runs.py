@@ -2,73 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import click
+from pytest_test_observer._cli.column import Column
+from pytest_test_observer._cli.listing import listing
+from pytest_test_observer._cli.words import moment, seconds, together
 
-from pytest_test_observer._cli.reading import EXIT_CODES, filters_from, opened_reader, reading_options, say, say_json
-
-_EXAMPLES = f"""
-\b
-Examples:
-  pytest-observer runs --ch-url=chdb:///path/to/observer.db
-  pytest-observer runs --branch=main --since=7d --limit=50
-  pytest-observer runs --json | jq '.[] | select(.failed > 0) | .ci_url'
-{EXIT_CODES}"""
-_NONE = "No runs there since then: pytest records them with --ch-url. A longer --since or fewer filters show more."
+if TYPE_CHECKING:
+    from pytest_test_observer._reading import Reader
+    from pytest_test_observer._reading.filters import Filters
 
 
-@click.command(epilog=_EXAMPLES)
-@reading_options(since="30d", limit=20)
-def runs(*, as_json: bool, **given: Any) -> None:  # noqa: ANN401 (filters and settings)
+def _status(run: dict[str, Any]) -> str:
+    notes = [*(["partial"] if run["partial"] else []), *together(run)]
+    return f"{run['status']} ({', '.join(notes)})" if notes else str(run["status"])
+
+
+@listing(
+    examples=(
+        "pytest-observer runs --ch-url=chdb:///path/to/observer.db",
+        "pytest-observer runs --branch=main --since=7d --limit=50",
+        "pytest-observer runs --json | jq '.[] | select(.failed > 0) | .ci_url'",
+    ),
+    columns=(
+        (Column("started (UTC)"), lambda run: moment(run["started_at"])),
+        (Column("run", long=True), lambda run: run["run_id"]),
+        (Column("service", long=True, tells=True), lambda run: run["service"]),
+        (Column("branch", long=True), lambda run: run["git_branch"]),
+        (Column("variant", long=True, tells=True), lambda run: run["variant"]),
+        (Column("status"), _status),
+        (Column("tests", right=True), lambda run: run["collected"]),
+        (Column("bad", right=True), lambda run: run["failed"] + run["broken"]),
+        (Column("flaky", right=True), lambda run: run["flaky"]),
+        (Column("skipped", right=True, spare=True), lambda run: run["skipped"]),
+        (Column("time", right=True), lambda run: seconds(run["duration"])),
+    ),
+    none="No runs there since then: pytest records them with --ch-url. A longer --since or fewer filters show more.",
+)
+def runs(reader: Reader, filters: Filters) -> list[dict[str, Any]]:
     """List runs, the latest first.
 
-    Counts are of tests, by their last attempt. A run is partial when part of the suite was selected (-k, -m, node
-    ids, --lf) or when it stopped early. Times are UTC.
+    Counts are of tests, by their last attempt. Shards that share a run id are one run, with the counts of all. A run
+    is partial when part of the suite was selected (-k, -m, node ids, --lf) or when it stopped early. Times are UTC.
     """
     from pytest_test_observer._reading.runs import list_runs  # noqa: PLC0415 - not for --help
 
-    filters = filters_from(given)
-    with opened_reader(given) as reader:
-        found = list_runs(reader, filters)
-    if as_json:
-        say_json(found)
-    elif found:
-        _show(found)
-    else:
-        say(_NONE)
-
-
-def _show(found: list[dict[str, Any]]) -> None:
-    from pytest_test_observer._cli.show import Column, moment, seconds, table  # noqa: PLC0415 - loads rich
-
-    columns = (
-        Column("started (UTC)"),
-        Column("run", shrinks=True),
-        Column("service", wide=True),
-        Column("branch", shrinks=True),
-        Column("variant", wide=True),
-        Column("status"),
-        Column("tests", right=True),
-        Column("bad", right=True),
-        Column("flaky", right=True),
-        Column("skipped", right=True, wide=True),
-        Column("time", right=True),
-    )
-    rows = [
-        (
-            moment(run["started_at"]),
-            run["run_id"],
-            run["service"],
-            run["git_branch"],
-            run["variant"],
-            run["status"] + (" (partial)" if run["partial"] else ""),
-            run["collected"],
-            run["failed"] + run["broken"],
-            run["flaky"],
-            run["skipped"],
-            seconds(run["duration"]),
-        )
-        for run in found
-    ]
-    table(columns, rows)
+    return list_runs(reader, filters)

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import click
+from pytest_test_observer._cli.column import Column
+from pytest_test_observer._cli.listing import listing
+from pytest_test_observer._cli.reading import now_ms
+from pytest_test_observer._cli.words import percent, seconds, sparkline
 
-from pytest_test_observer._cli.reading import (
-    EXIT_CODES,
-    filters_from,
-    now_ms,
-    opened_reader,
-    reading_options,
-    say,
-    say_json,
+if TYPE_CHECKING:
+    from pytest_test_observer._reading import Reader
+    from pytest_test_observer._reading.filters import Filters
+
+
+@listing(
+    examples=(
+        "pytest-observer slow --ch-url=localhost:8123",
+        "pytest-observer slow --variant=linux-x86_64-py3.14 --since=7d --limit=10",
+        "pytest-observer slow --json | jq -r '.[] | select(.trend > 1.5) | .nodeid'",
+    ),
+    columns=(
+        (Column("test", long=True), lambda test: test["nodeid"]),
+        (Column("service", long=True, tells=True), lambda test: test["service"]),
+        (Column("p50", right=True), lambda test: seconds(test["p50"])),
+        (Column("p95", right=True), lambda test: seconds(test["p95"])),
+        (Column("of all", right=True), lambda test: percent(test["share"])),
+        (Column("total", right=True, spare=True), lambda test: seconds(test["total"])),
+        (Column("attempts", right=True, spare=True), lambda test: test["attempts"]),
+        (Column("trend", right=True), lambda test: "" if test["trend"] is None else f"x{test['trend']:.1f}"),
+        (Column("course"), lambda test: sparkline(test["points"]).strip()),
+    ),
+    none="No finished tests since then. A longer --since or fewer filters show more.",
 )
-
-_EXAMPLES = f"""
-\b
-Examples:
-  pytest-observer slow --ch-url=localhost:8123
-  pytest-observer slow --variant=linux-x86_64-py3.14 --since=7d --limit=10
-  pytest-observer slow --json | jq -r '.[] | select(.trend > 1.5) | .nodeid'
-{EXIT_CODES}"""
-_NONE = "No finished tests since then. A longer --since or fewer filters show more."
-
-
-@click.command(epilog=_EXAMPLES)
-@reading_options(since="30d", limit=20)
-def slow(*, as_json: bool, **given: Any) -> None:  # noqa: ANN401 (filters and settings)
+def slow(reader: Reader, filters: Filters) -> list[dict[str, Any]]:
     """List the tests that cost most time: in all, by the median and by the 95th percentile.
 
     Times are those of setup, call and teardown together, of every attempt that was neither skipped nor ended by a
@@ -36,43 +41,4 @@ def slow(*, as_json: bool, **given: Any) -> None:  # noqa: ANN401 (filters and s
     """
     from pytest_test_observer._reading.tests import slow_tests  # noqa: PLC0415 - not for --help
 
-    filters = filters_from(given)
-    with opened_reader(given) as reader:
-        found = slow_tests(reader, filters, now_ms())
-    if as_json:
-        say_json(found)
-    elif found:
-        _show(found)
-    else:
-        say(_NONE)
-
-
-def _show(found: list[dict[str, Any]]) -> None:
-    from pytest_test_observer._cli.show import Column, percent, seconds, sparkline, table  # noqa: PLC0415 - loads rich
-
-    columns = (
-        Column("test", shrinks=True),
-        Column("service", wide=True),
-        Column("p50", right=True),
-        Column("p95", right=True),
-        Column("of all", right=True),
-        Column("total", right=True, wide=True),
-        Column("attempts", right=True, wide=True),
-        Column("trend", right=True),
-        Column("", wide=True),
-    )
-    rows = [
-        (
-            test["nodeid"],
-            test["service"],
-            seconds(test["p50"]),
-            seconds(test["p95"]),
-            percent(test["share"]),
-            seconds(test["total"]),
-            test["attempts"],
-            "" if test["trend"] is None else f"x{test['trend']:.1f}",
-            sparkline(test["points"]).strip(),
-        )
-        for test in found
-    ]
-    table(columns, rows)
+    return slow_tests(reader, filters, now_ms())

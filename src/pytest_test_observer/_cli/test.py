@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pytest_test_observer._cli.column import Column
 from pytest_test_observer._cli.reading import (
     EXIT_CODES,
     Unanswered,
@@ -15,6 +16,7 @@ from pytest_test_observer._cli.reading import (
     reading_options,
     say_json,
 )
+from pytest_test_observer._cli.words import moment, percent, seconds, sparkline
 
 if TYPE_CHECKING:
     from pytest_test_observer._reading import Reader
@@ -88,18 +90,9 @@ def _identity(reader: Reader, nodeid: str, filters: Filters) -> tuple[dict[str, 
 
 
 def _show(answer: dict[str, Any]) -> None:
-    from pytest_test_observer._cli.show import (  # noqa: PLC0415 - loads rich
-        Column,
-        heading,
-        line,
-        moment,
-        percent,
-        seconds,
-        sparkline,
-        table,
-    )
+    from pytest_test_observer._cli.show import heading, line, table  # noqa: PLC0415 - loads rich
 
-    line(answer["nodeid"] + (f"  ({answer['service']})" if answer["service"] else ""))
+    line(" ".join(answer["nodeid"].split()) + (f"  ({answer['service']})" if answer["service"] else ""))
     if answer["also_in_services"]:
         line(f"Also in {', '.join(answer['also_in_services'])}: --service chooses.")
     rate = "" if answer["pass_rate"] is None else f", {percent(answer['pass_rate'])} passed"
@@ -115,13 +108,13 @@ def _show(answer: dict[str, Any]) -> None:
     heading("Runs, the latest first")
     columns = (
         Column("finished (UTC)"),
-        Column("run", shrinks=True),
+        Column("run", long=True),
         Column("outcome"),
         Column("attempts", right=True),
         Column("time", right=True),
-        Column("branch", shrinks=True),
-        Column("commit", wide=True),
-        Column("variant", wide=True),
+        Column("branch", long=True),
+        Column("commit", long=True),
+        Column("variant", long=True, tells=True),
     )
     rows = [
         (

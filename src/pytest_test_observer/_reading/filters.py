@@ -10,15 +10,22 @@ __all__ = ["Filters", "parse_since"]
 
 _UNITS_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 7 * 86_400_000}
 _AGO = re.compile(rf"(\d{{1,6}})\s*([{''.join(_UNITS_MS)}])")
+# From names of filters to the columns that they are about.
+_COLUMNS = {"repository": "repository", "service": "service", "branch": "git_branch", "variant": "variant"}
 SINCE_FORMS = "a number with m, h, d or w, as in 30d, or a date, as in 2026-01-31 (UTC)"
 
 
 class Filters(NamedTuple):
-    """Conditions on rows of results and runs; None does not limit. ``since_ms`` is milliseconds since 1970."""
+    """Conditions on rows of results and runs; None does not limit. ``since_ms`` is milliseconds since 1970.
+
+    ``attempt`` is that of a CI job, not of a test.
+    """
 
     branch: str | None = None
     variant: str | None = None
     service: str | None = None
+    repository: str | None = None
+    attempt: int | None = None
     since_ms: int = 0
     limit: int = 20
 
@@ -26,14 +33,21 @@ class Filters(NamedTuple):
     def where(self) -> str:
         """The conditions, for after WHERE. The time prunes whole months, whose parts it is known of."""
         conditions = ["timestamp >= fromUnixTimestamp64Milli({since_ms:Int64})"]
-        names = (("branch", "git_branch"), ("variant", "variant"), ("service", "service"))
-        conditions += [f"{column} = {{{name}:String}}" for name, column in names if getattr(self, name) is not None]
-        return " AND ".join(conditions)
+        conditions += [f"{column} = {{{name}:String}}" for name, column in _COLUMNS.items() if self._has(name)]
+        return " AND ".join([*conditions, *(["ci_attempt = {attempt:UInt16}"] if self._has("attempt") else [])])
+
+    @property
+    def equal(self) -> tuple[tuple[str, str], ...]:
+        """The columns that must have a text, each with it."""
+        return tuple((column, getattr(self, name)) for name, column in _COLUMNS.items() if self._has(name))
 
     @property
     def parameters(self) -> dict[str, object]:
         """The values that ``where`` and ``LIMIT {limit:UInt64}`` speak of."""
         return {name: value for name, value in self._asdict().items() if value is not None}
+
+    def _has(self, name: str) -> bool:
+        return getattr(self, name) is not None
 
 
 def parse_since(text: str, now_ms: int) -> int:

@@ -19,8 +19,9 @@ _FLAKY = """
 WITH suspects AS (
     SELECT DISTINCT nodeid FROM $results PREWHERE {where} WHERE flaky OR status IN ('failed', 'broken')
 )
-SELECT repository, service, nodeid, uniqExact(run_id, variant_) AS runs, countIf(retried) AS passed_on_retry,
-    uniqExactIf((commit_, variant_), mixed) AS mixed_commits, countIf(retried OR (mixed AND bad)) AS flaky_runs,
+SELECT repository, service, nodeid, uniqExact(run_id, variant_, ci_attempt) AS runs,
+    countIf(retried) AS passed_on_retry, uniqExactIf((commit_, variant_), mixed) AS mixed_commits,
+    countIf(retried OR (mixed AND bad)) AS flaky_runs,
     flaky_runs / runs AS rate, minIf(at, retried OR (mixed AND bad)) AS since,
     maxIf(at, retried OR (mixed AND bad)) AS last_seen,
     argMinIf(commit_, at, retried OR (mixed AND bad)) AS since_commit,
@@ -29,11 +30,12 @@ FROM (
     SELECT *, verdict IN ('failed', 'broken') AS bad,
         commit_ != '' AND countIf(verdict = 'passed') OVER same > 0 AND countIf(bad) OVER same > 0 AS mixed
     FROM (
-        SELECT repository, service, nodeid, run_id, variant AS variant_, any(git_commit) AS commit_,
-            argMax(status, (attempt, finished_at)) AS verdict, max(flaky) AS retried, max(finished_at) AS at,
-            argMaxIf(error_message, (attempt, finished_at), status IN ('failed', 'broken')) AS error
+        SELECT repository, service, nodeid, run_id, variant AS variant_, ci_attempt, any(git_commit) AS commit_,
+            argMax(status, (finished_at, attempt)) AS verdict, max(finished_at) AS at,
+            max(flaky) OR (verdict = 'passed' AND countIf(status IN ('failed', 'broken')) > 0) AS retried,
+            argMaxIf(error_message, (finished_at, attempt), status IN ('failed', 'broken')) AS error
         FROM $results WHERE {where} AND when_phase != 'collect' AND nodeid IN (suspects)
-        GROUP BY repository, service, nodeid, run_id, variant_
+        GROUP BY repository, service, nodeid, run_id, variant_, ci_attempt
     )
     WHERE verdict != 'skipped'
     WINDOW same AS (PARTITION BY repository, service, nodeid, commit_, variant_)
@@ -47,7 +49,7 @@ _SECONDS = "setup_duration + call_duration + teardown_duration"
 # Rounded, because the last digits of a sum of floats depend on which thread adds what, and with them the order.
 _SLOW = f"""
 SELECT repository, service, nodeid, count() AS attempts, sum({_SECONDS}) AS total,
-    total / sum(total) OVER () AS share
+    ifNotFinite(total / sum(total) OVER (), 0) AS share
 FROM $results WHERE {{where}} AND status != 'skipped' AND outcome != 'crashed'
 GROUP BY repository, service, nodeid ORDER BY round(total, 6) DESC, nodeid LIMIT {{limit:UInt64}}
 """  # noqa: S608 (values travel beside it)
@@ -71,14 +73,17 @@ _IDENTITIES = """
 SELECT repository, service, nodeid, max(finished_at) AS last_seen FROM $results
 WHERE {condition} AND {where} GROUP BY repository, service, nodeid ORDER BY last_seen DESC, nodeid LIMIT 11
 """
+# A later result replaces an earlier one: of another attempt, or of another session that ran the test again.
+_LATEST = "(finished_at, attempt)"
 _OF_ONE = "nodeid = {nodeid:String} AND repository = {repository:String} AND service = {service:String}"
 _HISTORY = f"""
-SELECT run_id, max(finished_at) AS finished, argMax(status, (attempt, finished_at)) AS verdict,
-    argMax(outcome, (attempt, finished_at)) AS outcome_, max(flaky) AS flaky_, count() AS attempts,
-    argMax({_SECONDS}, (attempt, finished_at)) AS seconds, any(git_branch) AS branch, any(git_commit) AS commit,
-    results.variant AS variant_, any(ci_url) AS url
-FROM $results AS results WHERE {_OF_ONE} AND {{where}} GROUP BY run_id, variant_
-ORDER BY finished DESC, run_id DESC, variant_
+SELECT run_id, max(finished_at) AS finished, argMax(status, {_LATEST}) AS verdict,
+    argMax(outcome, {_LATEST}) AS outcome_,
+    max(flaky) OR (verdict = 'passed' AND countIf(status IN ('failed', 'broken')) > 0) AS flaky_,
+    count() AS attempts, argMax({_SECONDS}, {_LATEST}) AS seconds, any(git_branch) AS branch,
+    any(git_commit) AS commit, results.variant AS variant_, ci_attempt, any(ci_url) AS url
+FROM $results AS results WHERE {_OF_ONE} AND {{where}} GROUP BY run_id, variant_, ci_attempt
+ORDER BY finished DESC, run_id DESC, variant_, ci_attempt DESC
 """  # noqa: S608 (values travel beside it)
 _LAST_ERROR = f"""
 SELECT run_id, finished_at, git_branch, git_commit, variant, outcome, when_phase, error_type, error_message,

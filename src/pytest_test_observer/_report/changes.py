@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_test_observer._reading.runs import compare, previous_run, verdicts
+from pytest_test_observer._reading.runs import compare, previous_run, settle, verdicts
 
 if TYPE_CHECKING:
     from pytest_test_observer._reading.reader import Reader
@@ -19,10 +19,10 @@ def changes(reader: Reader, run: dict[str, Any]) -> dict[str, str]:
     """
     now = verdicts(reader, run)
     found = dict.fromkeys((verdict.nodeid for verdict in now), "")
-    before = previous_run(reader, run)
-    if before is None:
+    previous = previous_run(reader, run)
+    if previous is None:
         return found
-    change = compare(now, verdicts(reader, before), partial=bool(run["partial"]))
+    change = compare(now, previous[1], partial=settle(run, now)["partial"])
     # a new test that fails is rather a failure
     found.update(dict.fromkeys(change.new, "added"))
     found.update((verdict.nodeid, "slower") for verdict, _ in change.newly_slow)

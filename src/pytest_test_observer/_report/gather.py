@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pytest_test_observer._reading.executions import EXECUTION
 from pytest_test_observer._report import queries
 from pytest_test_observer._report.document import Document, Sheet, Strings
+from pytest_test_observer._report.queries import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -24,9 +26,9 @@ _IDENTITY = ("repository", "service", "nodeid")
 
 
 class Focus(NamedTuple):
-    """The one run that a report is about: (run id, service, variant), and its tests with what became of them."""
+    """The one run that a report is about, and its tests with what became of them."""
 
-    run: tuple[str, str, str]
+    run: Run
     changes: dict[str, str]
 
 
@@ -37,7 +39,7 @@ def gather(ask: Ask, scope: Scope, about: dict[str, Any], focus: Focus | None = 
     it is compared with.
     """
     runs = ask(queries.runs(scope))
-    keys = list(zip(runs["id"], runs["service"], runs["variant"], strict=True))
+    keys = [Run(*key) for key in zip(*(runs[name] for name in ("id", *EXECUTION[1:])), strict=True)]
     alone = [scope.of_run(*times) for times in zip(keys, runs["started"], runs["finished"], strict=True)]
     row_of_focus = keys.index(focus.run) if focus else None
     strings = Strings()
@@ -45,7 +47,7 @@ def gather(ask: Ask, scope: Scope, about: dict[str, Any], focus: Focus | None = 
     rows = {test: row for row, test in enumerate(_identities(known))}
     groups, failures = _failures(ask, scope if row_of_focus is None else alone[row_of_focus], rows, keys)
     chosen = _newest(runs) if row_of_focus is None else [row_of_focus]
-    timelines = [(row, _timeline(ask, alone[row], runs["started"][row], rows)) for row in chosen]
+    timelines = [(row, _timeline(ask, alone[row], _facts(runs, row), rows)) for row in chosen]
     return Document(
         {**about, "run": row_of_focus, "notes": [*about["notes"], *_notes(runs, groups)]},
         strings,
@@ -100,19 +102,17 @@ def _add_troubled(found: Columns, troubled: Columns) -> None:
             found["flaky_last"][row] = max(last, found["flaky_last"][row])
 
 
-def _failures(
-    ask: Ask, scope: Scope, rows: dict[Test, int], keys: list[tuple[str, str, str]]
-) -> tuple[Columns, Columns]:
+def _failures(ask: Ask, scope: Scope, rows: dict[Test, int], keys: list[Run]) -> tuple[Columns, Columns]:
     groups = ask(queries.groups(scope))
     places = {group: row for row, group in enumerate(zip(groups["type"], groups["text"], strict=True))}
     found = ask(queries.failures(scope))
     run_rows = {key: row for row, key in enumerate(keys)}
-    of_runs = zip(found["run_id"], found["service"], found["variant"], strict=True)
+    of_runs = [Run(*key) for key in zip(*(found[name] for name in EXECUTION), strict=True)]
     found["test"] = [rows.get(test) for test in _identities(found)]
     found["group"] = [places.get(group) for group in zip(found["type"], found["text"], strict=True)]
     found["run"] = [run_rows.get(key) for key in of_runs]
     kept = [row for row, test in enumerate(found["test"]) if test is not None and found["group"][row] is not None]
-    return groups, _without(_kept(found, kept), (*_IDENTITY, "run_id", "variant", "type", "text"))
+    return groups, _without(_kept(found, kept), (*_IDENTITY, "run_id", "variant", "ci_attempt", "type", "text"))
 
 
 def _newest(runs: Columns) -> list[int]:
@@ -131,11 +131,32 @@ def _newest(runs: Columns) -> list[int]:
     return rows
 
 
-def _timeline(ask: Ask, scope: Scope, start: int, rows: dict[Test, int]) -> Columns:
-    found = ask(queries.timeline(scope, start))
+def _facts(columns: Columns, row: int) -> dict[str, Any]:
+    return {name: values[row] for name, values in columns.items()}
+
+
+def _timeline(ask: Ask, scope: Scope, run: dict[str, Any], rows: dict[Test, int]) -> Columns:
+    found = ask(queries.timeline(scope, run["started"]))
+    if run["sessions"] > 1:
+        found["worker"] = _lanes(found, ask(queries.sessions(scope))["span"])
     found["test"] = [rows.get(test) for test in _identities(found)]
     kept = _kept(found, [row for row, test in enumerate(found["test"]) if test is not None])
-    return _without(kept, _IDENTITY)
+    return _without(kept, (*_IDENTITY, "job", "above"))
+
+
+def _lanes(found: Columns, spans: list[str]) -> list[str]:
+    """Return the workers of several sessions, told apart by the CI job, or by the number of the session.
+
+    The span above a test is the session's only where a session is one trace: of larger ones the job has to tell.
+    """
+    numbers = {span: f"#{number}" for number, span in enumerate(spans, 1)}
+    if len(set(found["job"])) == len(spans):
+        numbers = {}
+    several = len(set(found["job"])) > 1
+    names = zip(found["job"], found["above"], found["worker"], strict=True)
+    return [
+        " ".join(filter(None, (job if several else "", numbers.get(above), worker))) for job, above, worker in names
+    ]
 
 
 def _notes(runs: Columns, groups: Columns) -> list[str]:

@@ -11,10 +11,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from pytest_test_observer._destinations._stored import literals
+from pytest_test_observer._reading.executions import EXECUTION, executions
 
-__all__ = ["ERROR_TEXT", "FAILURES_KEPT", "GROUPS_KEPT", "LATEST", "RUNS_KEPT", "TIMELINE_KEPT", "Scope"]
+__all__ = ["ERROR_TEXT", "FAILURES_KEPT", "GROUPS_KEPT", "RUNS_KEPT", "TIMELINE_KEPT", "Run", "Scope"]
 
-LATEST = "latest"
 RUNS_KEPT = 2_000
 GROUPS_KEPT = 300
 FAILURES_KEPT = 1_000
@@ -27,7 +27,7 @@ _SLACK = 3_600_000
 
 _BAD = "status IN ('failed', 'broken')"
 _IDENTITY = "repository, service, nodeid"
-_RUN = "run_id, service, variant"
+_RUN = ", ".join(EXECUTION)
 # Rows of version 0.2.0 have no durations of phases.
 _PHASES = "(setup_duration + call_duration + teardown_duration)"
 _SECONDS = f"if({_PHASES} = 0, duration, {_PHASES})"
@@ -43,16 +43,26 @@ _DIFFERS = r"0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}|[0-9]+\\.[0-9]+|[0-9
 ERROR_TEXT = f"replaceRegexpAll(substringUTF8(splitByChar('\\n', error_message)[1], 1, 300), '{_DIFFERS}', '…')"
 
 
+class Run(NamedTuple):
+    """What names a run, see ``EXECUTION``."""
+
+    run_id: str
+    repository: str
+    service: str
+    variant: str
+    ci_attempt: int
+
+
 class Scope(NamedTuple):
     """Which rows count: ``begin`` to ``end`` in milliseconds, columns with their values, and single runs.
 
-    ``runs`` are (run id, service, variant); None is all of them.
+    ``runs`` of None are all of them.
     """
 
     begin: int
     end: int
     equal: tuple[tuple[str, str], ...] = ()
-    runs: tuple[tuple[str, str, str], ...] | None = None
+    runs: tuple[Run, ...] | None = None
 
     @property
     def where(self) -> str:
@@ -62,7 +72,7 @@ class Scope(NamedTuple):
             conditions.append(f"({_RUN}) IN ({', '.join(map(_tuple, self.runs)) or 'NULL'})")
         return " AND ".join([_between(self.begin, self.end), *conditions])
 
-    def of_run(self, run: tuple[str, str, str], started: int, finished: int) -> Scope:
+    def of_run(self, run: Run, started: int, finished: int) -> Scope:
         """Return the scope of one run, which began and ended at these milliseconds: the narrower, the faster."""
         return Scope(started - _SLACK, finished + _SLACK, runs=(run,))
 
@@ -71,18 +81,8 @@ def _between(begin: int, end: int) -> str:
     return f"timestamp >= fromUnixTimestamp64Milli({begin}) AND timestamp <= fromUnixTimestamp64Milli({end})"
 
 
-def _tuple(values: tuple[str, ...]) -> str:
-    return f"({', '.join(literals([value]) for value in values)})"
-
-
-def named(scope: Scope, run: str) -> str:
-    """Return runs by their id or the beginning of it, or the newest for ``latest``; at most ten."""
-    is_it = "1" if run == LATEST else f"startsWith(run_id, {literals([run])})"
-    exact = f"run_id = {literals([run])} DESC, " if run != LATEST else ""
-    return f"""
-SELECT run_id, service, variant, repository, git_branch, started_at, finished_at, toUInt8(partial) AS partial
-FROM $runs WHERE {scope.where} AND {is_it}
-ORDER BY {exact}started_at DESC, variant, service LIMIT 10"""
+def _tuple(run: Run) -> str:
+    return f"({', '.join(literals([value]) for value in run[:-1])}, {run.ci_attempt})"
 
 
 def runs(scope: Scope) -> str:
@@ -92,13 +92,13 @@ SELECT run_id AS id, started_at AS started, finished_at AS finished, duration, s
   passed, failed, broken, skipped, flaky, reruns, not_run,
   toUInt8(partial) AS partial, git_branch AS branch, git_commit AS commit, variant, service, repository,
   if(ci_run_id = '', '', concat(ci_provider, ' ', ci_run_id)) AS ci, ci_url, trace_id AS trace, workers, collected,
-  count() OVER () AS of
-FROM $runs WHERE {scope.where}
-ORDER BY started DESC, id, variant LIMIT {RUNS_KEPT}"""
+  ci_attempt, sessions, count() OVER () AS of
+FROM ({executions("$runs", scope.where)})
+ORDER BY started DESC, id, variant, ci_attempt DESC LIMIT {RUNS_KEPT}"""
 
 
 def _is_last(scope: Scope) -> str:
-    key = f"cityHash64({_RUN}, repository, nodeid, toUInt32({{attempt}}))"
+    key = f"cityHash64({_RUN}, nodeid, toUInt32({{attempt}}))"
     later = f"FROM $results WHERE {scope.where} AND attempt > 1"
     # the engine computes the key for those rows alone that need it
     return f"""if(nodeid IN (SELECT nodeid {later}),
@@ -158,10 +158,10 @@ GROUP BY type, text ORDER BY tests DESC, attempts DESC, type, text LIMIT {GROUPS
 
 def failures(scope: Scope) -> str:
     """Return the last failure of each test with each error, newest first."""
-    keys = f"{_RUN}, {_IDENTITY}, attempt"
+    keys = f"{_RUN}, nodeid, attempt"
     return f"""
-SELECT {_IDENTITY}, run_id, variant, error_type AS type, {ERROR_TEXT} AS text, finished_at AS at, attempt, outcome,
-  when_phase AS phase, worker_id AS worker, {_cut("error_message", _MESSAGE_CHARACTERS)} AS message,
+SELECT {_IDENTITY}, run_id, variant, ci_attempt, error_type AS type, {ERROR_TEXT} AS text, finished_at AS at,
+  attempt, outcome, when_phase AS phase, worker_id AS worker, {_cut("error_message", _MESSAGE_CHARACTERS)} AS message,
   {_cut("error_stacktrace", _STACK_CHARACTERS, end=True)} AS stack, trace_id AS trace, ci_url
 FROM $results WHERE {scope.where} AND {_BAD} AND ({keys}) IN (
   SELECT {keys} FROM (
@@ -179,10 +179,16 @@ def _cut(column: str, characters: int, *, end: bool = False) -> str:
 
 
 def timeline(scope: Scope, start: int) -> str:
-    """Return the attempts of one run: milliseconds since ``start``, and of the phases."""
+    """Return the attempts of one run: milliseconds since ``start``, and of the phases; the job and the span above."""
     return f"""
 SELECT {_IDENTITY}, worker_id AS worker, toInt64(started_at) - {start} AS start,
   round(greatest(toFloat64(finished_at) - toFloat64(started_at), 1000 * {_SECONDS}), 1) AS length,
   round(1000 * setup_duration, 1) AS setup, round(1000 * call_duration, 1) AS call,
-  round(1000 * teardown_duration, 1) AS teardown, outcome, attempt, trace_id AS trace
+  round(1000 * teardown_duration, 1) AS teardown, outcome, attempt, trace_id AS trace,
+  ci_job AS job, parent_span_id AS above
 FROM $results WHERE {scope.where} ORDER BY start, worker, nodeid LIMIT {TIMELINE_KEPT}"""
+
+
+def sessions(scope: Scope) -> str:
+    """Return the spans of the sessions of a run, in the order in which they began."""
+    return f"SELECT span_id AS span FROM $runs WHERE {scope.where} ORDER BY started_at, span_id"

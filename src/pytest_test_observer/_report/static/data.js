@@ -69,7 +69,9 @@ const moment = (ms) => {
 
 // --- what a run is called
 
-const runName = (run) => runs.ci[run] || runs.id[run].slice(0, 8);
+// An attempt of 0 is one that the CI system does not number.
+const runName = (run) => (runs.ci[run] || runs.id[run].slice(0, 8)) + (runs.ci_attempt[run] > 1 ? ` attempt ${runs.ci_attempt[run]}` : "");
+const sessionsOf = (run) => (runs.sessions[run] > 1 ? plural(runs.sessions[run], "session") : "");
 const commit = (run) => runs.commit[run].slice(0, 10);
 const runLine = (run) =>
-  [runName(run), runs.branch[run], commit(run), runs.variant[run]].filter(Boolean).join(" · ");
+  [runName(run), runs.branch[run], commit(run), runs.variant[run], sessionsOf(run)].filter(Boolean).join(" · ");

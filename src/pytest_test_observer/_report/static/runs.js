@@ -3,7 +3,7 @@
 const RUN_STATUS = { success: "passed", failure: "failed", aborted: "broken", skipped: "skipped" };
 
 const RUN_COLUMNS = [
-  { name: "started", title: "Started", value: (run) => runs.started[run], cell: (run) => make("span", {}, moment(runs.started[run]), runs.partial[run] ? make("span", { class: "soft" }, " partial") : "") },
+  { name: "started", title: "Started", value: (run) => runs.started[run], cell: (run) => make("span", {}, moment(runs.started[run]), make("span", { class: "soft" }, runs.partial[run] ? " partial" : "", sessionsOf(run) && ` ${sessionsOf(run)}`)) },
   { name: "status", title: "Result", value: (run) => runs.status[run], cell: (run) => sign(RUN_STATUS[runs.status[run]] ?? "broken", runs.status[run]) },
   { name: "run", title: "Run", value: (run) => runName(run), cell: (run) => make("span", { title: runs.id[run] }, link(runs.ci_url[run], runName(run)) ?? runName(run)) },
   { name: "branch", title: "Branch", value: (run) => runs.branch[run], cell: (run) => make("span", {}, runs.branch[run], " ", make("span", { class: "soft mono" }, commit(run))) },
