@@ -64,11 +64,22 @@ def pack(report: pytest.TestReport, extras: Extras | None) -> None:
         return
     if extras.complete:
         packed = encode(extras)
+        _let_go(report)
     elif extras.attempt == extras.occurrence == 1:
         packed = _FIRST
     else:
         packed = encode(Extras(extras.occurrence, extras.attempt))
     setattr(report, ATTRIBUTE, packed)
+
+
+_sent: list[pytest.TestReport] = []
+
+
+def _let_go(report: pytest.TestReport) -> None:
+    """Take the extras off the report before: xdist has sent it, but pytest's own reporter keeps it to the end."""
+    while _sent:
+        _sent.pop().__dict__.pop(ATTRIBUTE, None)
+    _sent.append(report)
 
 
 def take(report: pytest.TestReport) -> Extras | None:
