@@ -2,9 +2,10 @@
 
 Runs suites of two sizes with plain pytest and with the plugin: to a test server, to the embedded engine and to an
 OTLP receiver; serial and with pytest-xdist. Half of the tests are functions, half are parametrised, 100 a module, 20
-modules a directory. Memory is over plain pytest of the same size and mode: of pytest itself (the controller) and
-of the worker that has most. The helper's is its own peak, so it is to be compared between the sizes. Exits with 1 where
-rows are missing or doubled, files are left, or pytest grew by more than 64 MiB.
+modules a directory. Memory is over plain pytest of the same size and mode: of pytest itself (the controller) and of
+the worker that has most. The helper's is its own peak, so it is to be compared between the sizes. Exits with 1 where
+rows are missing or doubled, files are left, pytest has 64 MiB more than plain pytest, or the helper 64 MiB more than
+with the fewest tests.
 
 usage: python -m bench.scale [--sizes 10000 100000] [--workers 0 2] [--ways server embedded otlp]
 """
@@ -30,7 +31,7 @@ from tests.servers.otlp import Receiver, receiving
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# MiB that pytest may have more than without the plugin.
+# MiB that pytest may have more than without the plugin, and the helper more than with fewer tests.
 ALLOWED = 64
 PLUGIN = ("-p", "pytest_test_observer.plugin")
 WAYS = ("server", "embedded", "otlp")
@@ -140,13 +141,15 @@ class Bench:
         self._receiver.reset()
 
 
-def wrong(seen: Seen, plain: Seen, tests: int) -> list[str]:
-    """Return what is not as promised."""
+def wrong(seen: Seen, plain: Seen, first: Seen, tests: int) -> list[str]:
+    """Return what is not as promised; ``first`` is the same with the fewest tests."""
     found = []
     if (seen.rows, seen.different, seen.left) != (tests, tests, 0):
         found.append(f"{seen.rows} rows, {seen.different} different ones, of {tests} tests; {seen.left} files left")
     if _growth(seen, plain) > ALLOWED:
         found.append(f"pytest grew by more than {ALLOWED} MiB")
+    if seen.helper - first.helper > ALLOWED:
+        found.append(f"the helper grew with the tests, from {first.helper:.0f} to {seen.helper:.0f} MiB")
     return found
 
 
@@ -185,11 +188,12 @@ def main() -> None:
     table = Table(title="over plain pytest; memory in MiB")
     for column in ("tests", "mode", "way", "wall", "pytest", "worker", "helper", "rows", "different", "left"):
         table.add_column(column, justify="left" if column in ("mode", "way") else "right")
-    problems = []
+    problems: list[str] = []
+    firsts: dict[tuple[int, str], Seen] = {}
     adopt_orphans()
     with tempfile.TemporaryDirectory() as name, running_clickhouse(Path(name)) as server, receiving() as receiver:
         bench = Bench(Path(name), server, receiver)
-        for tests in options.sizes:
+        for tests in sorted(options.sizes):
             suite = write_suite(Path(name), tests)
             for workers in options.workers:
                 mode = f"-n {workers}" if workers else "serial"
@@ -198,7 +202,8 @@ def main() -> None:
                 for way in options.ways:
                     seen = bench.run(way, suite, workers)
                     add_row(table, ("", "", way), seen, plain)
-                    problems += [f"{tests:,} tests, {mode}, {way}: {what}" for what in wrong(seen, plain, tests)]
+                    first = firsts.setdefault((workers, way), seen)
+                    problems += [f"{tests:,} tests, {mode}, {way}: {what}" for what in wrong(seen, plain, first, tests)]
             shutil.rmtree(suite)
     console = Console(width=120)
     console.print(table)

@@ -384,6 +384,15 @@ def test_large_batches_are_asked_in_parts_that_a_server_parses(place: Place) -> 
     assert [json.loads(line)["span_id"] for line in absent] == [each["span_id"] for each in rows[1::2]]
 
 
+def test_names_full_of_quotes_are_asked_for_in_parts_that_a_server_parses(place: Place) -> None:
+    destination = place.destination()
+    rows = [row(number, nodeid=f"test[{number}{chr(39) * 60}]") for number in range(3_000)]
+    assert destination.send(batch(rows[1:])).answer is Answer.TAKEN
+    absent = destination.absent(batch(rows))
+    assert absent is not None
+    assert [json.loads(line)["span_id"] for line in absent] == [rows[0]["span_id"]]
+
+
 def test_lines_without_an_id_or_of_no_json_count_as_absent(place: Place) -> None:
     lines = b'{"nodeid": "n"}\n{"span_id": 7}\n{torn\n\xff\xfe\n'
     assert place.destination().absent(Batch("results", lines, 4, "t")) == lines.splitlines(keepends=True)
