@@ -4,7 +4,7 @@ Runs suites of two sizes with plain pytest and with the plugin: to a test server
 OTLP receiver; serial and with pytest-xdist. Half of the tests are functions, half are parametrised, 100 a module, 20
 modules a directory. Memory is over plain pytest of the same size and mode: of pytest itself (the controller) and of
 the worker that has most. The helper's is its own peak, so it is to be compared between the sizes. Exits with 1 where
-rows are missing or doubled, files are left, pytest has 64 MiB more than plain pytest, or the helper 64 MiB more than
+rows are missing or doubled, files are left, pytest has 64 MiB more than plain pytest, or the helper 160 MiB more than
 with the fewest tests.
 
 usage: python -m bench.scale [--sizes 10000 100000] [--workers 0 2] [--ways server embedded otlp]
@@ -31,8 +31,11 @@ from tests.servers.otlp import Receiver, receiving
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# MiB that pytest may have more than without the plugin, and the helper more than with fewer tests.
+# MiB that pytest may have more than without the plugin.
 ALLOWED = 64
+# MiB that the helper may have more than with the fewest tests: an embedded engine keeps some 4 MB each time it is
+# opened, and the helper opens it 30 times before it goes on as a fresh program.
+HELPER_ALLOWED = 160
 PLUGIN = ("-p", "pytest_test_observer.plugin")
 WAYS = ("server", "embedded", "otlp")
 _MODULE = 100
@@ -148,7 +151,7 @@ def wrong(seen: Seen, plain: Seen, first: Seen, tests: int) -> list[str]:
         found.append(f"{seen.rows} rows, {seen.different} different ones, of {tests} tests; {seen.left} files left")
     if _growth(seen, plain) > ALLOWED:
         found.append(f"pytest grew by more than {ALLOWED} MiB")
-    if seen.helper - first.helper > ALLOWED:
+    if seen.helper - first.helper > HELPER_ALLOWED:
         found.append(f"the helper grew with the tests, from {first.helper:.0f} to {seen.helper:.0f} MiB")
     return found
 
