@@ -11,7 +11,7 @@ WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format types bench bench-reading faults neighbours versions realworld e2e collector docs site charts requirements clean
+.PHONY: help demo test check lint format types bench bench-scale bench-reading faults neighbours versions realworld e2e collector docs site charts requirements clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -41,6 +41,9 @@ types: $(INSTALLED) ## check types
 
 bench: $(INSTALLED) ## measure what the plugin costs
 	$(BIN)/python -m bench.cost --peers $(ARGS)
+
+bench-scale: $(INSTALLED) ## measure 10,000 and 100,000 tests: memory, time, whether all rows arrive (half an hour)
+	$(BIN)/python -m bench.scale $(ARGS)
 
 bench-reading: $(INSTALLED) ## measure the commands that read, on ten million rows (1 GB in the temporary directory)
 	$(BIN)/python -m bench.reading $(ARGS)

@@ -1,7 +1,8 @@
 """What the plugin costs: plain pytest, ours off and on, and others of its kind, interleaved, on suites of two sizes.
 
 The slope between the sizes is the cost of a test, what is left at zero tests is the fixed cost. Whole
-processes are timed; CPU is what the kernel accounted for, of the helper too, which this process adopts.
+processes are timed; CPU is what the kernel accounted for, of the helper too, which this process adopts. Memory is what
+pytest's process had at most (see ``bench.peak``), without its helper.
 
 usage: python -m bench.cost [--pairs 15] [--small 400] [--large 4000] [--cpus 0] [--otlp] [--peers]
 """
@@ -22,6 +23,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from bench.peak import VARIABLE as PEAKS
+from bench.peak import read_peaks
 from bench.peers import PEERS, installed
 from tests.servers.client import ClickHouse, running_clickhouse
 from tests.servers.otlp import Receiver, receiving
@@ -30,15 +33,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _PR_SET_CHILD_SUBREAPER = 36
+ROOT = Path(__file__).parent.parent
 
 
 class Measured(NamedTuple):
-    """One run: seconds of wall time, of CPU of pytest, of CPU of the helper; peak memory of pytest in MiB."""
+    """One run: seconds of wall time, of CPU of pytest, of CPU of the helper; peak memory of pytest in MiB.
+
+    ``workers`` are the peaks of workers of pytest-xdist.
+    """
 
     wall: float
     cpu: float
     helper: float
     memory: float
+    workers: tuple[float, ...] = ()
 
 
 class Variant(NamedTuple):
@@ -92,40 +100,47 @@ def write_suite(directory: Path, tests: int) -> Path:
 
 def measure(variant: Variant, suite: Path, cache: Path) -> Measured:
     """Run pytest once and account for it and for what it leaves behind."""
-    env = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("PYT")},
-        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-        "XDG_CACHE_HOME": str(cache),
-        **variant.env,
-    }
-    command = [variant.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *variant.arguments, str(suite)]
-    own = _children()
-    nothing = os.open(os.devnull, os.O_RDWR)
-    started = time.perf_counter()
-    pid = os.posix_spawn(
-        variant.python,
-        command,
-        env,
-        file_actions=[(os.POSIX_SPAWN_DUP2, nothing, 1), (os.POSIX_SPAWN_DUP2, nothing, 2)],
-    )
-    _, status, usage = os.wait4(pid, 0)
-    wall = time.perf_counter() - started
-    os.close(nothing)
-    if status:
-        raise SystemExit(f"pytest failed: {' '.join(command)}")
-    return Measured(wall, usage.ru_utime + usage.ru_stime, _adopted_cpu(own), usage.ru_maxrss / 1024)
+    with tempfile.TemporaryDirectory() as peaks:
+        env = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("PYT")},
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            "PYTHONPATH": str(ROOT),  # of bench.peak
+            "XDG_CACHE_HOME": str(cache),
+            PEAKS: peaks,
+            **variant.env,
+        }
+        ours = ["-q", "-p", "no:cacheprovider", "-p", "bench.peak"]
+        command = [variant.python, "-m", "pytest", *ours, *variant.arguments, str(suite)]
+        own = children()
+        nothing = os.open(os.devnull, os.O_RDWR)
+        started = time.perf_counter()
+        pid = os.posix_spawn(
+            variant.python,
+            command,
+            env,
+            file_actions=[(os.POSIX_SPAWN_DUP2, nothing, 1), (os.POSIX_SPAWN_DUP2, nothing, 2)],
+        )
+        _, status, usage = os.wait4(pid, 0)
+        wall = time.perf_counter() - started
+        os.close(nothing)
+        if status:
+            raise SystemExit(f"pytest failed: {' '.join(command)}")
+        helper = _adopted_cpu(own)
+        found = read_peaks(Path(peaks))
+        return Measured(wall, usage.ru_utime + usage.ru_stime, helper, found.pop("master"), tuple(found.values()))
 
 
 def _adopted_cpu(own: set[int]) -> float:
     """Wait for what pytest left behind, all children but ``own``; returns the seconds of CPU it took."""
     seconds = 0.0
-    while left := _children() - own:
+    while left := children() - own:
         _, _, usage = os.wait4(left.pop(), 0)
         seconds += usage.ru_utime + usage.ru_stime
     return seconds
 
 
-def _children() -> set[int]:
+def children() -> set[int]:
+    """Return the processes that this one started or adopted."""
     tasks = Path("/proc/self/task").glob("*/children")
     return {int(pid) for task in tasks for pid in task.read_text().split()}
 

@@ -340,6 +340,40 @@ def test_only_lines_that_are_not_stored_are_absent(place: Place, table: str) -> 
     assert [json.loads(line) for line in absent or []] == expected
 
 
+@pytest.mark.parametrize("name", ["a\nb", "a\0b", 'it\'s \\ "quoted"', "ü\u2028😀", "", '["a", "b"]', "{p}%s\\n"])
+def test_a_row_is_found_whatever_its_test_is_called(place: Place, name: str) -> None:
+    destination = place.destination()
+    rows = [row(1, nodeid=name, run_id=name), row(2, nodeid=f"{name}!", run_id=name)]
+    assert destination.send(batch(rows[:1])).answer is Answer.TAKEN
+    assert destination.absent(batch(rows)) == batch(rows[1:]).data.splitlines(keepends=True)
+
+
+def test_the_same_tests_of_another_run_are_other_rows(place: Place) -> None:
+    destination = place.destination()
+    assert destination.send(batch([row(1)])).answer is Answer.TAKEN
+    other = batch([row(1, run_id="r2", span_id="f" * 16)])
+    assert destination.absent(other) == other.data.splitlines(keepends=True)
+
+
+def test_times_of_several_shapes_are_compared_as_times_and_not_as_texts(place: Place) -> None:
+    destination = place.destination()
+    times = ["2025-01-31 09:00:00.000+00:00", "2025-01-31T08:00:00.000+00:00", "2025-01-31T08:30:00.000-01:00"]
+    rows = [row(number, timestamp=time) for number, time in enumerate(times)]
+    assert destination.send(batch(rows)).answer is Answer.TAKEN
+    assert destination.absent(batch(rows)) == []
+
+
+def test_a_batch_of_usual_names_is_asked_for_in_one_question_without_its_ids(ours: Place) -> None:
+    destination = ours.destination()
+    rows = [row(number, nodeid=f"tests/test_a.py::test_{number}") for number in range(5_000)]
+    assert destination.prepare().answer is Answer.TAKEN
+    ours.server.reset()
+    absent = destination.absent(batch(rows))
+    assert absent is not None
+    assert len(absent) == 5_000
+    assert ours.statements() == ["SELECT"]
+
+
 def test_large_batches_are_asked_in_parts_that_a_server_parses(place: Place) -> None:
     destination = place.destination()
     rows = [row(number, nodeid=f"tests/{'d' * 200}/test_{number}.py::test") for number in range(4_000)]
@@ -348,6 +382,15 @@ def test_large_batches_are_asked_in_parts_that_a_server_parses(place: Place) -> 
     absent = destination.absent(batch(rows))
     assert absent is not None
     assert [json.loads(line)["span_id"] for line in absent] == [each["span_id"] for each in rows[1::2]]
+
+
+def test_names_full_of_quotes_are_asked_for_in_parts_that_a_server_parses(place: Place) -> None:
+    destination = place.destination()
+    rows = [row(number, nodeid=f"test[{number}{chr(39) * 60}]") for number in range(3_000)]
+    assert destination.send(batch(rows[1:])).answer is Answer.TAKEN
+    absent = destination.absent(batch(rows))
+    assert absent is not None
+    assert [json.loads(line)["span_id"] for line in absent] == [rows[0]["span_id"]]
 
 
 def test_lines_without_an_id_or_of_no_json_count_as_absent(place: Place) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_test_observer._journal import reader as reader_module
+from pytest_test_observer._journal import cuts
 from pytest_test_observer._journal.append import Appender
 from pytest_test_observer._journal.sidecar import Sealed, count_taken, encode_line
 from pytest_test_observer._journal.tidy import tidy
@@ -55,6 +55,30 @@ def test_events_go_before_the_rows_of_their_tests_and_the_run_goes_last(tmp_path
     assert batches(reader) == [("events", 2), ("results", 2), ("runs", 1)]
 
 
+def test_a_batch_is_written_down_before_it_is_handed_out_and_is_what_would_be_read_again(tmp_path: Path) -> None:
+    journal = begun(tmp_path)
+    Path(journal.files.results).write_bytes(b"{}\n" * 10_001)
+    journal.note(run_line())
+    reader = reader_of(journal.files)
+    handed_out = []
+    for sealed, batch in reader.cut():
+        assert [line.number for line in sidecar(journal.files) if isinstance(line, Sealed)][-1] == sealed.number
+        assert batch == reader.load(sealed)
+        handed_out.append((batch.table, batch.rows))
+    assert handed_out == batches(reader) == [("results", 10_000), ("results", 1), ("runs", 1)]
+
+
+def test_what_was_not_handed_out_is_cut_by_the_next_reader(tmp_path: Path) -> None:
+    journal = begun(tmp_path)
+    Path(journal.files.results).write_bytes(b"".join(b'{"n":%d}\n' % number for number in range(20_001)))
+    first = reader_of(journal.files)
+    sealed, _ = next(first.cut())
+    first.taken(sealed)
+    tidy(first)
+    second = reader_of(journal.files)
+    assert [(batch.table, batch.rows) for _, batch in second.cut()] == [("results", 10_000), ("results", 1)]
+
+
 def test_a_batch_has_at_most_10_000_rows(tmp_path: Path) -> None:
     reader = raw(tmp_path, b"{}\n" * 20_001)
     assert batches(reader) == [("results", 10_000), ("results", 10_000), ("results", 1)]
@@ -87,6 +111,18 @@ def test_a_last_line_that_is_not_whole_stays_out_until_it_is(tmp_path: Path) -> 
     reader.seal()
     assert data_of(reader) == [b'{"a":1}\n', b'{"b":2}\n']
     assert reader.unsealed_bytes() == 0
+
+
+@pytest.mark.parametrize("size", [1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 3 << 20])
+@pytest.mark.parametrize("before", [b"", b'{"a":1}\n'])
+def test_an_end_that_is_not_whole_is_found_whatever_its_size(tmp_path: Path, size: int, before: bytes) -> None:
+    torn = b"x" * size
+    journal = begun(tmp_path)
+    Path(journal.files.results).write_bytes(before + torn)
+    reader = reader_of(journal.files)
+    assert reader.torn("results") == torn
+    reader.seal()
+    assert reader.torn("results") == torn
 
 
 @pytest.mark.parametrize("broken", [b'{"b":\n', b"\n", b"\xff\xfe\n", b'{"b":1}garbage\n'])
@@ -170,7 +206,7 @@ def test_a_batch_that_arrived_counts_although_the_disk_is_too_full_to_note_it(
 
 def three_batches(directory: Path, monkeypatch: pytest.MonkeyPatch) -> JournalReader:
     """Return a reader with the events of two tests and the rows of three, a row a batch, and the run."""
-    monkeypatch.setattr(reader_module, "BATCH_ROWS", 1)
+    monkeypatch.setattr(cuts, "BATCH_ROWS", 1)
     journal = begun(directory)
     for name, events in (("a", 1), ("b", 0), ("c", 1)):
         journal.append(record(name, events=events))

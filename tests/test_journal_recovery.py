@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_test_observer._journal import reader as reader_module
+from pytest_test_observer._journal import cuts
 from pytest_test_observer._journal.append import Appender
 from pytest_test_observer._journal.complete import complete
 from pytest_test_observer._journal.reader import JournalReader
@@ -237,7 +237,7 @@ def live(journal: JournalWriter, server: Server, kill: Kill, chance: random.Rand
 def test_whatever_dies_each_result_arrives_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     print(f"seed {seed}")
     chance = random.Random(seed)
-    monkeypatch.setattr(reader_module, "BATCH_ROWS", chance.choice((1, 2, 5, 10_000)))
+    monkeypatch.setattr(cuts, "BATCH_ROWS", chance.choice((1, 2, 5, 10_000)))
     kill = Kill(monkeypatch, chance)
     server = Server(chance)
     journal = begun(tmp_path)

@@ -64,6 +64,7 @@ def pack(report: pytest.TestReport, extras: Extras | None) -> None:
         return
     if extras.complete:
         packed = encode(extras)
+        _let_go(report)
     elif extras.attempt == extras.occurrence == 1:
         packed = _FIRST
     else:
@@ -74,6 +75,16 @@ def pack(report: pytest.TestReport, extras: Extras | None) -> None:
 @cache
 def _decoder() -> msgspec.json.Decoder[Extras]:
     return msgspec.json.Decoder(Extras)  # made where it is needed: that takes a while
+
+
+_sent: list[pytest.TestReport] = []
+
+
+def _let_go(report: pytest.TestReport) -> None:
+    """Take the extras off the report before: xdist has sent it, but pytest's own reporter keeps it to the end."""
+    while _sent:
+        _sent.pop().__dict__.pop(ATTRIBUTE, None)
+    _sent.append(report)
 
 
 def take(report: pytest.TestReport) -> Extras | None:

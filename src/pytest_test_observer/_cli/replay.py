@@ -32,6 +32,8 @@ _NOWHERE = (
     "PYTEST_OBSERVER_OTLP_ENDPOINT."
 )
 _IN_MEMORY = "--ch-url=chdb://memory: what is sent there ends with this command; give a path."
+# Batches that are on their way at a time: enough to keep two processors busy, and little memory.
+_LANES = 2
 _NOTHING = "Nothing to replay: no results were kept on disk."
 
 _EXAMPLES = """
@@ -119,8 +121,9 @@ def _send(found: list[Found], destinations: Destinations, *, keep: bool) -> list
     from pytest_test_observer._replay.session import Replay  # noqa: PLC0415
 
     with _progress(sum(thing.size for thing in found)) as (say, advance):
-        destination = build(destinations, on_wait=say)
-        session = Replay(destination, keep=keep, advance=advance)
+        # Only ClickHouse takes several batches at a time: a receiver has its rate, and a fallback looks at each answer.
+        lanes = [build(destinations, on_wait=say) for _ in range(1 if destinations.otlp else _LANES)]
+        session = Replay(lanes, keep=keep, advance=advance)
         try:
             reply = session.prepare()
             if reply.answer is not Answer.TAKEN:
@@ -136,7 +139,8 @@ def _send(found: list[Found], destinations: Destinations, *, keep: bool) -> list
                 say(f"Note: {note}")
             say(summarize(outcomes, destinations.label))
         finally:
-            destination.close()
+            for lane in lanes:
+                lane.close()
     return outcomes
 
 

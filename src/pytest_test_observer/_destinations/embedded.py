@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,8 @@ _SAY_AFTER_S = 2.0
 
 # lockf locks belong to the process and end with its first close: openings in one process share a descriptor.
 _held: dict[str, tuple[int, int]] = {}
+# Threads of this process open one after the other: for the locks of files they are one.
+_opening = threading.Lock()
 
 
 class EmbeddedError(Exception):
@@ -57,7 +60,10 @@ def opened(path: str, wait_s: float = 30.0, on_wait: Callable[[str], None] | Non
         raise EmbeddedError(f"{directory} cannot be a database: no question mark may be in its path", fatal=True)
     load_engine()  # a second and more, better not while others wait for the lock
     turn = _Turn(directory, wait_s, on_wait)
-    with _locked(turn), contextlib.closing(_connect_when_free(turn)) as client:
+    with contextlib.ExitStack() as stack:
+        with _opening:
+            stack.enter_context(_locked(turn))
+            client = stack.enter_context(contextlib.closing(_connect_when_free(turn)))
         yield client
 
 

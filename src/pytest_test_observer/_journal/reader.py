@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from pytest_test_observer._destinations import Batch
 from pytest_test_observer._journal.append import Appender
+from pytest_test_observer._journal.cuts import BATCH_BYTES, first_cut
 from pytest_test_observer._journal.sidecar import (
     Begin,
     Collected,
@@ -32,12 +32,9 @@ if TYPE_CHECKING:
 
     from pytest_test_observer._journal.files import JournalFiles
 
-BATCH_ROWS = 10_000
-BATCH_BYTES = 4_000_000
 # Events first: a row that is there has its events.
 FILES = ("events", "results")
-# The end of a line that is not whole: no JSON object, or an empty line.
-_BROKEN = re.compile(rb"\A\n|[^}]\n")
+_LOOK_BYTES = 1 << 20
 
 
 class JournalReader:
@@ -102,12 +99,20 @@ class JournalReader:
 
         Raises OSError where the cut cannot be written down (a full disk); nothing of it must be sent then.
         """
+        for _ in self.cut():
+            pass
+
+    def cut(self) -> Iterator[tuple[Sealed, Batch]]:
+        """Do what ``seal`` does, and yield each batch once it is written down: its bytes are read only once so."""
         for table in FILES:
             for data, rows in self._cuts(table):
-                self._seal(table, data, rows)
+                sealed = self._seal(table, data, rows)
+                yield sealed, self._batch(sealed, data)
         if self.run is not None and not self._run_sealed:
-            self._seal("runs", bytes(self.run.row) + b"\n", 1)
+            data = bytes(self.run.row) + b"\n"
+            sealed = self._seal("runs", data, 1)
             self._run_sealed = True
+            yield sealed, self._batch(sealed, data)
 
     def pending(self) -> list[Sealed]:
         """Batches that no destination has confirmed, in order."""
@@ -124,6 +129,9 @@ class JournalReader:
                 data = file.read(sealed.size)
         if _digest(data) != sealed.digest:
             raise OSError(f"{self.files.table(sealed.table)} has changed under batch {sealed.number}")
+        return self._batch(sealed, data)
+
+    def _batch(self, sealed: Sealed, data: bytes) -> Batch:
         session = self.begin.session_id if self.begin else self.files.stem
         token = f"{session}-{sealed.number}-{sealed.digest}"
         return Batch(sealed.table, data, sealed.rows, token, self.begin, resumed=sealed.number in self._resumed)
@@ -155,15 +163,20 @@ class JournalReader:
 
     def torn(self, table: str) -> bytes:
         """Return what stands behind the last whole line of a table: cut off by a death or a full disk."""
-        path = self.files.table(table)
-        if _size(path) <= self._sealed_to[table]:
+        path, start = self.files.table(table), self._sealed_to[table]
+        position = _size(path)
+        if position <= start:
             return b""
         rest = b""
         with open(path, "rb") as file:
-            file.seek(self._sealed_to[table])
-            while chunk := file.read(BATCH_BYTES):  # not at once: a run that died can have left any amount
-                _, line_feed, tail = chunk.rpartition(b"\n")
-                rest = tail if line_feed else rest + tail
+            while position > start:  # from the end: what stands before can be any amount
+                size = min(_LOOK_BYTES, position - start)
+                position -= size
+                file.seek(position)
+                _, line_feed, tail = file.read(size).rpartition(b"\n")
+                rest = tail + rest
+                if line_feed:
+                    break
         return rest
 
     def sync(self) -> None:
@@ -203,7 +216,7 @@ class JournalReader:
             self._meta = Appender(self.files.meta)
         self._meta.write(encode_line(line))
 
-    def _seal(self, table: str, data: bytes, rows: int) -> None:
+    def _seal(self, table: str, data: bytes, rows: int) -> Sealed:
         sealed = Sealed(self._number + 1, table, len(data), rows, _digest(data))
         self._note(sealed)
         self._number = sealed.number
@@ -211,6 +224,7 @@ class JournalReader:
         if table in self._sealed_to:
             self._where[sealed.number] = self._sealed_to[table]
             self._sealed_to[table] += len(data)
+        return sealed
 
     def _locate(self, sealed: Sealed) -> bool:
         """Find a batch at the next place of its file; one that was cut out is not there."""
@@ -238,40 +252,13 @@ class JournalReader:
                 chunk = file.read(BATCH_BYTES)
                 rest += chunk
                 while len(rest) >= BATCH_BYTES or not chunk:
-                    end, rows = _cut(rest)
+                    end, rows = first_cut(rest)
                     if end == 0:
                         break
                     yield rest[:end], rows
                     rest = rest[end:]
                 if not chunk:
                     return
-
-
-def _cut(chunk: bytes) -> tuple[int, int]:
-    """Return how many bytes of whole lines, and how many lines, the first batch of ``chunk`` has."""
-    window = chunk[:BATCH_BYTES]
-    end = window.rfind(b"\n") + 1
-    if end == 0:  # one line alone is larger than a batch may be
-        end = chunk.find(b"\n") + 1
-        return end, int(end > 0)
-    rows = window.count(b"\n", 0, end)
-    if rows != window.count(b"}\n", 0, end):
-        end = _until_broken(window)
-        rows = window.count(b"\n", 0, end)
-    if rows <= BATCH_ROWS:
-        return end, rows
-    end = 0
-    for _ in range(BATCH_ROWS):
-        end = window.find(b"\n", end) + 1
-    return end, BATCH_ROWS
-
-
-def _until_broken(window: bytes) -> int:
-    """Return where a broken line begins, or its end if it comes first: no good line shares its fate."""
-    broken = _BROKEN.search(window)
-    assert broken is not None
-    start = window.rfind(b"\n", 0, broken.end() - 1) + 1
-    return start or broken.end()
 
 
 def _digest(data: bytes) -> str:

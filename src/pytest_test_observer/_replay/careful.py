@@ -14,11 +14,6 @@ from pytest_test_observer._shipper.ship import BACKOFF
 _SUSPICIOUS = 10
 _HOPELESS = 1_000
 _REPEATS = 2
-# An embedded engine is had by one process at a time, and a run waits 30 s for it at most: after these seconds others
-# get a chance, and as long as this to take it (they look every 0.05 s).
-_TURN = 5.0
-_PAUSE = 0.1
-
 _TAKEN = Reply(Answer.TAKEN)
 # To send again is of no use, or would store a part twice.
 _FINAL = (Answer.TAKEN, Answer.PARTLY)
@@ -51,7 +46,12 @@ class CarefulSender:
         self._notes: dict[str, None] = {}
         self._has_taken: set[str] = set()
         self._is_down = False
-        self._turn_began = Clock.monotonic()
+
+    def beside(self, destination: Destination) -> CarefulSender:
+        """Return a sender with a destination of its own that is the same place: what one learns of it both know."""
+        sender = CarefulSender(destination)
+        sender._notes, sender._has_taken = self._notes, self._has_taken
+        return sender
 
     @property
     def carries_events(self) -> bool:
@@ -83,14 +83,11 @@ class CarefulSender:
             delivered = self._deliver(batch)
         self._is_down = delivered.reply.answer is not Answer.TAKEN
         self._notes.update(dict.fromkeys(self._destination.notes()))
-        self._let_others()
         return delivered
 
-    def _let_others(self) -> None:
-        if Clock.monotonic() - self._turn_began >= _TURN:
-            self._destination.release()
-            Clock.sleep(_PAUSE)
-            self._turn_began = Clock.monotonic()
+    def release(self) -> None:
+        """Let others have what only one process can have at a time."""
+        self._destination.release()
 
     def _deliver(self, batch: Batch) -> Delivered:
         reply = self._destination.prepare()

@@ -7,9 +7,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_test_observer._destinations import Answer, Reply
+from pytest_test_observer._journal.cuts import BATCH_BYTES, BATCH_ROWS
 from pytest_test_observer._journal.files import EVENTS_SUFFIX, SUFFIX
-from pytest_test_observer._journal.reader import BATCH_BYTES, BATCH_ROWS
-from pytest_test_observer._replay.careful import CarefulSender, Refused
+from pytest_test_observer._replay.careful import Refused
 from pytest_test_observer._replay.lines import batch_of, digest
 from pytest_test_observer._replay.older import LineError, completed, read_row, table_of
 from pytest_test_observer._replay.outcome import Outcome
@@ -17,6 +17,8 @@ from pytest_test_observer._replay.quarantine import Quarantine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from pytest_test_observer._replay.lanes import Lanes
 
 FOREIGN = "it holds no rows of pytest-test-observer, so it was left alone"
 CHANGED = "it was written to meanwhile: replay it again"
@@ -46,14 +48,14 @@ def is_ours(path: str) -> bool:
     return False
 
 
-def replay_lone(path: str, sender: CarefulSender, *, keep: bool, advance: Callable[[int], None]) -> Outcome:
+def replay_lone(path: str, lanes: Lanes, *, keep: bool, advance: Callable[[int], None]) -> Outcome:
     """Send a file; it stays whole until all of it has arrived. Raises OSError."""
     if not os.path.getsize(path):
         return Outcome(path, kept=True)
     if not is_ours(path):
         return Outcome(path, problem=FOREIGN, kept=keep)
     before = os.stat(path)
-    outcome = _LoneReplay(path, sender, advance).send()._replace(kept=keep)
+    outcome = _LoneReplay(path, lanes, advance).send()._replace(kept=keep)
     after = os.stat(path)
     if not outcome.problem and (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
         return outcome._replace(problem=CHANGED)
@@ -64,13 +66,13 @@ def replay_lone(path: str, sender: CarefulSender, *, keep: bool, advance: Callab
 
 
 class _LoneReplay:
-    def __init__(self, path: str, sender: CarefulSender, advance: Callable[[int], None]) -> None:
+    def __init__(self, path: str, lanes: Lanes, advance: Callable[[int], None]) -> None:
         directory, name = os.path.split(path)
         suffix = EVENTS_SUFFIX if name.endswith(EVENTS_SUFFIX) else SUFFIX
         self._path = path
         self._fallback = "events" if suffix == EVENTS_SUFFIX else "results"
         self._quarantine = Quarantine(directory, name.removesuffix(suffix))
-        self._sender = sender
+        self._lanes = lanes
         self._advance = advance
         self._outcome = Outcome(path, quarantine=self._quarantine.directory)
         self._rows = Counter[str]()
@@ -88,7 +90,7 @@ class _LoneReplay:
 
     def _send(self, piece: _Piece) -> Reply:
         for table, rows in piece.rows.items():
-            delivered = self._sender.deliver(batch_of(table, rows))
+            delivered = self._lanes.deliver_one(batch_of(table, rows))
             if delivered.reply.answer is not Answer.TAKEN:
                 return delivered.reply
             refused = [Refused(rows[line], reason) for line, reason in delivered.refused]

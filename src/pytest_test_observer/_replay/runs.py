@@ -15,7 +15,7 @@ from pytest_test_observer._journal.complete import complete
 from pytest_test_observer._journal.files import JournalFiles
 from pytest_test_observer._journal.reader import FILES, JournalReader
 from pytest_test_observer._journal.tidy import tidy
-from pytest_test_observer._replay.careful import CarefulSender, Delivered, Refused
+from pytest_test_observer._replay.careful import Delivered, Refused
 from pytest_test_observer._replay.claim import last_change_ns
 from pytest_test_observer._replay.lines import damage, digest
 from pytest_test_observer._replay.outcome import Outcome
@@ -24,18 +24,20 @@ from pytest_test_observer._replay.quarantine import Quarantine
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pytest_test_observer._destinations import Batch
     from pytest_test_observer._journal.sidecar import Sealed
+    from pytest_test_observer._replay.lanes import Lanes
 
 _TORN = "its end is missing"
 
 
-def replay_run(run: JournalFiles, sender: CarefulSender, *, keep: bool, advance: Callable[[int], None]) -> Outcome:
+def replay_run(run: JournalFiles, lanes: Lanes, *, keep: bool, advance: Callable[[int], None]) -> Outcome:
     """Send what is left of a run; for whoever holds its locks. ``advance`` is told bytes as they are done.
 
     With ``keep`` the files stay as they are: the work is done on a copy. Raises OSError.
     """
     with _workplace(run, keep=keep) as place:
-        replay = _RunReplay(run, place, sender, advance)
+        replay = _RunReplay(run, place, lanes, advance)
         try:
             outcome = replay.send()
         finally:
@@ -65,13 +67,11 @@ def _workplace(run: JournalFiles, *, keep: bool) -> Iterator[JournalFiles]:
 class _RunReplay:
     """The replay of one run, whose files stand at ``place`` (at ``run`` itself unless they are kept)."""
 
-    def __init__(
-        self, run: JournalFiles, place: JournalFiles, sender: CarefulSender, advance: Callable[[int], None]
-    ) -> None:
+    def __init__(self, run: JournalFiles, place: JournalFiles, lanes: Lanes, advance: Callable[[int], None]) -> None:
         self.journal = JournalReader(place)
         self._run = run
         self._place = place
-        self._sender = sender
+        self._lanes = lanes
         self._advance = advance
         self._quarantine = Quarantine(run.directory, run.stem)
         self._rows = Counter[str]()
@@ -85,38 +85,37 @@ class _RunReplay:
         complete(self.journal, last_change_ns(self._place))
         for table in FILES:
             self._end_last_line(table)
-        self.journal.seal()
-        reply = Reply(Answer.TAKEN)
-        for sealed in self._pending():
-            reply = self._send(sealed)
-            if reply.answer is not Answer.TAKEN:
-                break
-        else:
+        failed: Reply | None = None
+        for sealed, batch, delivered in self._lanes.deliver(self._batches()):
+            if delivered.reply.answer is Answer.TAKEN:
+                self._note(sealed, batch, delivered)
+            else:
+                failed = failed or delivered.reply
+        if failed is None:
             for table in FILES:
                 self._set_torn_aside(table)
-        return self._outcome(reply)
+        return self._outcome(failed or Reply(Answer.TAKEN))
 
-    def _pending(self) -> list[Sealed]:
-        """Return what is to be sent in order; events that results carry have arrived when all of those have."""
-        pending = self.journal.pending()
-        return sorted(pending, key=lambda sealed: sealed.table == "events") if self._sender.carries_events else pending
+    def _batches(self) -> Iterator[tuple[Sealed, Batch]]:
+        """Yield what is to be sent in order; events that results carry have arrived when all of those have."""
+        if self._lanes.carries_events:
+            self.journal.seal()
+            pending = sorted(self.journal.pending(), key=lambda sealed: sealed.table == "events")
+        else:
+            pending = self.journal.pending()
+        for sealed in pending:
+            yield sealed, self.journal.load(sealed)
+        yield from self.journal.cut()
 
-    def _send(self, sealed: Sealed) -> Reply:
-        batch = self.journal.load(sealed)
-        delivered = self._sender.deliver(batch)
-        if delivered.reply.answer is Answer.TAKEN:
-            self._put_aside(sealed.table, batch.token, delivered.refused)
-            self._note(sealed, delivered)
-            self._advance(sealed.size)
-        return delivered.reply
-
-    def _note(self, sealed: Sealed, delivered: Delivered) -> None:
+    def _note(self, sealed: Sealed, batch: Batch, delivered: Delivered) -> None:
+        self._put_aside(sealed.table, batch.token, delivered.refused)
         if delivered.refused:
             self.journal.set_aside(sealed, len(delivered.refused))
         else:
             self.journal.taken(sealed)
         self._rows[sealed.table] += delivered.stored + delivered.already
         self._already += delivered.already
+        self._advance(sealed.size)
 
     def _end_last_line(self, table: str) -> None:
         """Give a last line its line feed where nothing else is missing."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from pytest_test_observer._replay.careful import CarefulSender
 from pytest_test_observer._replay.claim import claim
+from pytest_test_observer._replay.lanes import Lanes
 from pytest_test_observer._replay.lone import replay_lone
 from pytest_test_observer._replay.outcome import Outcome
 from pytest_test_observer._replay.runs import replay_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pytest_test_observer._destinations import Destination, Reply
     from pytest_test_observer._replay.find import Found
@@ -23,10 +23,13 @@ _UNTRIED = "not tried, because the ones before it could not be sent"
 
 
 class Replay:
-    """Sends what was found; ``advance`` is told bytes as they are done."""
+    """Sends what was found; ``advance`` is told bytes as they are done.
 
-    def __init__(self, destination: Destination, *, keep: bool, advance: Callable[[int], None]) -> None:
-        self._sender = CarefulSender(destination)
+    ``destinations`` are the same place; a large run is sent through all of them at a time.
+    """
+
+    def __init__(self, destinations: Sequence[Destination], *, keep: bool, advance: Callable[[int], None]) -> None:
+        self._lanes = Lanes(destinations)
         self._keep = keep
         self._advance = advance
         self._outages = 0
@@ -34,11 +37,11 @@ class Replay:
     @property
     def notes(self) -> list[str]:
         """What should be read although all was sent, each once."""
-        return self._sender.notes
+        return self._lanes.notes
 
     def prepare(self) -> Reply:
         """See whether there is anybody to send to."""
-        return self._sender.prepare()
+        return self._lanes.prepare()
 
     def send(self, thing: Found) -> Outcome | None:
         """Send one run or file; None when it is gone, because somebody else has sent it meanwhile."""
@@ -62,5 +65,5 @@ class Replay:
             if not os.path.exists(thing.path) and not (thing.run and os.path.exists(thing.run.meta)):
                 return None
             if thing.run is not None:
-                return replay_run(thing.run, self._sender, keep=self._keep, advance=self._advance)
-            return replay_lone(thing.path, self._sender, keep=self._keep, advance=self._advance)
+                return replay_run(thing.run, self._lanes, keep=self._keep, advance=self._advance)
+            return replay_lone(thing.path, self._lanes, keep=self._keep, advance=self._advance)

@@ -23,7 +23,8 @@ from pytest_test_observer._journal.reader import JournalReader
 from pytest_test_observer._journal.tidy import tidy
 from pytest_test_observer._shipper.link import Link
 from pytest_test_observer._shipper.log import Log
-from pytest_test_observer._shipper.protocol import Final
+from pytest_test_observer._shipper.protocol import Final, Task
+from pytest_test_observer._shipper.renew import can_renew, read_task, renew
 from pytest_test_observer._shipper.ship import Account, Shipper
 from pytest_test_observer._shipper.waiting import Waiting
 
@@ -48,20 +49,36 @@ _LAST_PAUSES = (0.2, 0.6)
 _ORPHANS_PAUSES = (0.5, 1.0, 2.0)
 # Seconds: a helper that was killed a moment ago may still hold the lock.
 _LOCK_PATIENCE = 2.0
+# Times that an embedded engine is opened before the helper goes on in a fresh program, which costs a second.
+_OPENINGS = 30
 # Seconds between putting unsent rows on the disk itself, against power cuts.
 _SYNC = 5.0
 
 
 class Sender:
-    """Ships one journal until its run is over."""
+    """Ships one journal until its run is over.
 
-    def __init__(self, files: JournalFiles, destination: Destination, link: Link) -> None:
+    ``renew`` begins anew with what a library has kept, and does not return; it is told when this sender was born.
+    """
+
+    def __init__(
+        self,
+        files: JournalFiles,
+        destination: Destination,
+        link: Link,
+        *,
+        renew: Callable[[float], None] | None = None,
+        born: float | None = None,
+    ) -> None:
         self._files = files
         self._link = link
         self._destination = destination
         self._journal = JournalReader(files)
         self._shipper = Shipper(self._journal, destination, _log)
-        self._born = self._synced = Clock.monotonic()
+        self._renew = renew
+        self._openings = 0
+        self._synced = Clock.monotonic()
+        self._born = self._synced if born is None else born
         self._unsent_since: float | None = None
         self._trouble = ""
         link.on_done = lambda: self._log_wait() if self._shipper.is_waiting else None
@@ -103,12 +120,23 @@ class Sender:
         if self._journal.pending():
             self._shipper.ship()
             self._destination.release()
+            self._openings += 1
             self._sync(now)
         # A test may have closed the pipe, and a process that it left behind may hold it open: the files tell
         # as well.
         self._journal.refresh()
         is_abandoned = self._link.deaf and not os.path.exists(self._files.meta)
         self._link.done = self._link.done or self._journal.run is not None or is_abandoned
+        self._renew_at_times()
+
+    def _renew_at_times(self) -> None:
+        """Begin anew, never while somebody waits or something does: all that is known then stands in the files."""
+        if self._renew is None or self._openings < _OPENINGS or self._journal.pending():
+            return
+        if not (self._link.flush or self._link.done or self._link.orphaned or self._link.deaf):
+            self._openings = 0
+            self._journal.close()
+            self._renew(self._born)
 
     def _is_due(self, now: float) -> bool:
         interval = min(_OLD, max(_YOUNG, (now - self._born) * _SHARE_OF_AGE))
@@ -157,6 +185,17 @@ def main(listen: int = 0, answer: int = 1) -> None:
     task = link.first()
     if task is None:
         return
+    _serve(task, link)
+
+
+def go_on(task: int, listen: int, answer: int, born: float) -> None:
+    """Be the helper that ``renew`` has made of an older one; the numbers are descriptors."""
+    found = read_task(task)
+    if found is not None:
+        _serve(found, Link(listen, answer), born)
+
+
+def _serve(task: Task, link: Link, born: float | None = None) -> None:
     files = JournalFiles(task.directory, task.stem)
     log = Log(files.log, task.destinations.secrets)
     lock = FileLock(files.lock, SENDER)
@@ -165,7 +204,8 @@ def main(listen: int = 0, answer: int = 1) -> None:
         link.watch(task.process)
         if _acquired(lock):
             waiting = Waiting(files)  # looked for beside the tests, nobody waits for it
-            account = Sender(files, build(task.destinations), link).run()
+            begin_anew = (lambda since: renew(task, link, since)) if can_renew(task) else None
+            account = Sender(files, build(task.destinations), link, renew=begin_anew, born=born).run()
             notes = [] if link.orphaned else waiting.notes()  # nothing is removed unless somebody is told
             link.say(Final(account.sent, account.complete, account.message, [*account.notes, *notes]))
         else:

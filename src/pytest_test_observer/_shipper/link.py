@@ -43,8 +43,8 @@ class Link:
     """
 
     def __init__(self, listen: int, answer: int) -> None:
-        self._listen = listen
-        self._answer = answer
+        self.listen = listen
+        self.answer = answer
         self._inbox = Inbox()
         self._changed = threading.Condition()
         self.on_done: Callable[[], None] = lambda: None
@@ -55,7 +55,7 @@ class Link:
 
     def first(self) -> Task | None:
         """Wait for the task; None if pytest went away before it said what to do."""
-        while data := os.read(self._listen, _READ):
+        while data := os.read(self.listen, _READ):
             messages = [decode_to_helper(line) for line in self._inbox.feed(data)]
             for message in messages[1:]:
                 self._take(message)
@@ -76,7 +76,7 @@ class Link:
     def say(self, message: Final) -> None:
         """Answer pytest, if it still listens."""
         with contextlib.suppress(OSError):
-            os.write(self._answer, encode_message(message))
+            os.write(self.answer, encode_message(message))
 
     def _run(self, process: Process) -> None:
         # The pipe's end tells nothing of a death: a forked leftover of a test can hold it open for as long as
@@ -84,15 +84,15 @@ class Link:
         death = open_pidfd(process)
         pause = None if death is not None else _POLL_SECONDS
         while not self.orphaned:
-            watched = [fd for fd in (death, None if self.deaf else self._listen) if fd is not None]
+            watched = [fd for fd in (death, None if self.deaf else self.listen) if fd is not None]
             ready = _readable(watched, pause)
-            if self._listen in ready:
+            if self.listen in ready:
                 self._read()
             if death in ready if death is not None else not is_alive(process):
                 self._orphan()
 
     def _read(self) -> None:
-        data = os.read(self._listen, _READ)
+        data = os.read(self.listen, _READ)
         self.deaf = not data
         for line in self._inbox.feed(data):
             try:
