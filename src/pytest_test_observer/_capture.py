@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_test_observer._gathered import Place
     from pytest_test_observer._ids import SpanIds
 
+_attempts = pytest.StashKey[int]()
 # Seconds by which pytest's clock may differ from ours before it is taken for frozen.
 _SKEW = 1.0
 _NO_ERRORS = (pytest.skip.Exception, pytest.xfail.Exception)
@@ -75,8 +76,6 @@ class Capture:
         self._nests_all = nest is not None
         self._now_ns = Clock.time_ns
         self._occurrences: dict[pytest.Item, int] = {}
-        self._begun: set[str] = set()
-        self._repeated: dict[str, int] = {}
         # of the attempt that began last
         self.current = Extras(1, 1)
         self.nodeid = ""
@@ -101,11 +100,10 @@ class Capture:
         self._phase = PHASES[0]
         now_ns = self._now_ns()
         self._since = now_ns / NS_PER_S
-        occurrence, attempt = self._occurrences.get(item, 1) if self._occurrences else 1, 1
-        if occurrence > 1 or nodeid in self._begun:
-            attempt = self._next_attempt(nodeid, occurrence)
-        else:
-            self._begun.add(nodeid)
+        occurrence = self._occurrences.get(item, 1) if self._occurrences else 1
+        stash = item.stash
+        attempt = stash[_attempts] + 1 if _attempts in stash else 1
+        stash[_attempts] = attempt  # pytest keeps the stash of each item anyway; a table of ours would grow
         markers = markers_of(item)
         span = None
         try:
@@ -114,11 +112,6 @@ class Capture:
         finally:
             self.current = Extras(occurrence, attempt, markers=markers, span=span)
             self._marks.start(nodeid, location, self.current, now_ns)
-
-    def _next_attempt(self, nodeid: str, occurrence: int) -> int:
-        key = nodeid if occurrence == 1 else f"{nodeid}\0{occurrence}"
-        attempt = self._repeated[key] = self._repeated.get(key, int(occurrence == 1)) + 1
-        return attempt
 
     def _nested(self, item: pytest.Item, occurrence: int, attempt: int) -> SpanIds | None:
         if self._nest is not None:
