@@ -2,10 +2,10 @@
 
 Kills pytest, and pytest with its helper, at random moments of a run of 200 tests, with the server up and down, sends
 the rest with replay and looks for what was lost or doubled. Then runs against servers that fail in each way, and
-measures how much longer that takes than the same run against a good one. Kills the OpenTelemetry Collector while
-pytest sends to it, where it is built. Exits with 1 if anything was not as promised.
+measures how much longer that takes than the same run against a good one; against OTLP receivers likewise. Kills the
+OpenTelemetry Collector while pytest sends to it, where it is built. Exits with 1 if anything was not as promised.
 
-usage: python -m bench.faults [--kills 25] [--seed N] [--only kills|servers|fleet|orphans|collector]
+usage: python -m bench.faults [--kills 25] [--seed N] [--only kills|servers|receivers|fleet|orphans|collector]
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from tests.parity import NAMES, make_views
 from tests.servers.client import ClickHouse, running_clickhouse
 from tests.servers.collector import BUILD, running_collector
 from tests.servers.faulty import KINDS, faulty
+from tests.servers.otlp import receiving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -109,12 +110,14 @@ def kills(server: ClickHouse, count: int, seed: int, console: Console) -> int:
     return bad
 
 
-def timed(observed: Observed, url: str) -> tuple[float, Run]:
-    """Run the suite against a server; returns the seconds that took."""
-    start = time.perf_counter()
+def timed(observed: Observed, url: str, protocol: str = "") -> tuple[float, Run]:
+    """Run the suite against a server, or an OTLP receiver of a ``protocol``; returns the seconds that took."""
+    to_receiver = (f"--otlp-endpoint={url}", f"--otlp-protocol={protocol}")
+    arguments = to_receiver if protocol else (f"--ch-url={url}", f"--ch-db={observed.database}")
     # the default of the timeout is what is measured
     env = {**observed.env, "PYTEST_OBSERVER_EXIT_TIMEOUT": ""}
-    run = observed.bench.run(f"--ch-url={url}", f"--ch-db={observed.database}", env=env)
+    start = time.perf_counter()
+    run = observed.bench.run(*arguments, env=env)
     return time.perf_counter() - start, run
 
 
@@ -140,6 +143,35 @@ def servers(server: ClickHouse, console: Console) -> int:
         table.add_row(kind, f"{seconds - usual:+.2f} s", str(run.returncode), str(sent), str(kept), told)
     console.print(table)
     return bad
+
+
+def receivers(server: ClickHouse, console: Console) -> int:
+    """Measure runs against OTLP receivers that fail; returns how many were not as promised."""
+    bad = 0
+    for protocol in ("grpc", "http/protobuf"):
+        usual = statistics.median(_to_good_receiver(server, protocol) for _ in range(5))
+        table = Table(title=f"{RESULTS} results over {protocol}; with a good receiver {usual:.2f} s")
+        for column in ("receiver", "longer", "exit", "kept", "what is told"):
+            table.add_column(column)
+        for kind in KINDS:
+            with fresh(server) as observed, faulty(kind) as failing:
+                observed.bench.write(test_a=SUITE)
+                seconds, run = timed(observed, failing.url, protocol)
+                kept = len(observed.bench.kept_rows())
+            bad += seconds - usual > ALLOWED or run.returncode != 1 or kept != RESULTS or not run.summary
+            told = run.summary.partition(" - ")[2].partition(" Kept in ")[0]
+            table.add_row(kind, f"{seconds - usual:+.2f} s", str(run.returncode), str(kept), told)
+        console.print(table)
+    return bad
+
+
+def _to_good_receiver(server: ClickHouse, protocol: str) -> float:
+    with fresh(server) as observed, receiving() as receiver:
+        observed.bench.write(test_a=SUITE)
+        seconds, run = timed(observed, receiver.endpoint(protocol), protocol)
+        if f"{RESULTS} results sent" not in run.summary:
+            raise SystemExit(run.stdout)
+    return seconds
 
 
 def fleet(server: ClickHouse, console: Console) -> int:
@@ -213,12 +245,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="kill processes and break servers")
     parser.add_argument("--kills", type=int, default=25)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
-    parser.add_argument("--only", choices=("kills", "servers", "fleet", "orphans", "collector"))
+    parser.add_argument("--only", choices=("kills", "servers", "receivers", "fleet", "orphans", "collector"))
     asked = parser.parse_args()
     console = Console(width=160)
     parts: dict[str, Callable[[ClickHouse], int]] = {
         "kills": lambda server: kills(server, asked.kills, asked.seed, console),
         "servers": lambda server: servers(server, console),
+        "receivers": lambda server: receivers(server, console),
         "fleet": lambda server: fleet(server, console),
         "orphans": lambda server: orphans(server, console),
         "collector": lambda server: collector(server, asked.kills, console),
