@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from tests.servers.client import ClickHouse
 
 MODES = ["load", "loadscope", "loadfile", "loadgroup", "worksteal"]
-COUNTED = ("collected", "passed", "broken", "flaky", "reruns", "not_run")
-STOPS = [("-x",), ("--maxfail=2", "-n2")]
 
 TWO_FILES = {
     "test_a": """
