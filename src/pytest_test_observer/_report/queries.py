@@ -135,7 +135,8 @@ SELECT any(repository_) AS repository, any(service_) AS service, any(nodeid_) AS
   countIf(is_last AND repeated) AS flaky,
   minIf(finished_at, is_last AND repeated) AS flaky_since, maxIf(finished_at, is_last AND repeated) AS flaky_last,
   argMaxIf(outcome, finished_at, is_last) AS last, max(finished_at) AS last_at,
-  quantilesIf(0.5, 0.95)(toFloat32(seconds), {_TO_ITS_END}) AS both, round(both[1], 6) AS median, round(both[2], 6) AS p95,
+  quantilesIf(0.5, 0.95)(toFloat32(seconds), {_TO_ITS_END}) AS both,
+  round(both[1], 6) AS median, round(both[2], 6) AS p95,
   sum(seconds) AS total,
   {_HISTORY_OF.format(letters=_LETTERS, moments=f"groupArraySortedIf({_HISTORY})(moment, is_last)")} AS history
 FROM (
