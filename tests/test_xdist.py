@@ -67,7 +67,8 @@ KILLERS = """
     def test_innocent(): pass
 """
 
-# Workers are faster than a controller that has no processor: the tests after the failures wait until it has seen them.
+# A worker that stalls before a test that fails leaves all others to its neighbour, until none is left to stop for: so
+# those after the failures wait until the controller has seen these.
 STOPPING = {
     "conftest": """
         import pathlib
