@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
 
 import click
 import pytest
@@ -146,27 +147,61 @@ def test_an_empty_file_and_the_files_beside_a_run_are_no_rows(buffers: Path) -> 
     assert result.output.splitlines()[-1] == "4 to replay: 1 rows, 51 bytes."
 
 
-BASH = shutil.which("bash")
-ASK_BASH = """
-eval "$(_PYTEST_OBSERVER_COMPLETE=bash_source pytest-observer)"
-complete -p pytest-observer
-asked() {
-  COMPREPLY=(); COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
-  _pytest_observer_completion "$1"; echo "${COMPREPLY[*]}"
+# What each shell is told to do: "asked" prints the words that it would offer, in the order in which it would.
+SHELLS = {
+    "bash --norc": """
+        eval "$(_PYTEST_OBSERVER_COMPLETE=bash_source pytest-observer)"
+        complete -p pytest-observer >/dev/null || exit 1
+        asked() {
+          local line="${*//=/ = }"
+          COMPREPLY=(); COMP_WORDS=($line); [[ ${!#} ]] || COMP_WORDS+=(''); COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+          _pytest_observer_completion "$1"; echo "${COMPREPLY[*]}"
+        }
+    """,
+    "zsh -f": """
+        compdef() { [[ $2 == pytest-observer ]] || exit 1 }
+        _describe() { offered+=(${completions_with_descriptions%%:*}) }
+        compadd() { offered+=($completions) }
+        eval "$(_PYTEST_OBSERVER_COMPLETE=zsh_source pytest-observer)"
+        asked() { offered=(); words=("$@"); CURRENT=$#; _pytest_observer_completion; echo $offered }
+    """,
+    "fish --no-config": """
+        _PYTEST_OBSERVER_COMPLETE=fish_source pytest-observer | source
+        function asked; echo (complete -C "$argv" | string split --fields 1 (printf '\\t')); end
+    """,
 }
+ASKED = """
 asked pytest-observer ru
 asked pytest-observer run --va
 asked pytest-observer run la
+asked pytest-observer report --run=la
 asked pytest-observer doctor --otlp-detail ''
 """
 
 
-@pytest.mark.skipif(BASH is None, reason="needs bash")
-def test_bash_completes_commands_options_and_what_options_take() -> None:
+def in_shell(shell: str, script: str, home: Path) -> list[str]:
+    program, *options = shell.split()
+    if shutil.which(program) is None:
+        pytest.skip(f"needs {program}")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    command = [BASH or "", "--norc", "-c", ASK_BASH]
-    done = subprocess.run(command, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[1:] == ["run runs", "--variant", "latest", "test phase fixture"]
+    env = {**os.environ, "PATH": path, "HOME": str(home)}
+    done = subprocess.run([program, *options, "-c", script], env=env, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_shell_completes_commands_options_and_what_options_take(shell: str, tmp_path: Path) -> None:
+    *found, words = in_shell(shell, dedent(SHELLS[shell]) + ASKED, tmp_path)
+    # bash alone completes what follows the "="
+    assert found == ["run runs", "--variant", "latest", "latest" if shell.startswith("bash") else "--run=latest"]
+    assert sorted(words.split()) == ["fixture", "phase", "test"]  # fish sorts
+
+
+def test_fish_shows_the_whole_description(tmp_path: Path) -> None:
+    script = dedent(SHELLS["fish --no-config"]) + "complete -C 'pytest-observer report --sin'"
+    assert in_shell("fish --no-config", script, tmp_path) == [
+        "--since\tHow far back: 12h, 30d, 8w, or a date. With --run: the runs before it."
+    ]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from tests.servers.client import ClickHouse
 
 MODES = ["load", "loadscope", "loadfile", "loadgroup", "worksteal"]
-COUNTED = ("collected", "passed", "broken", "flaky", "reruns", "not_run")
-STOPS = [("-x",), ("--maxfail=2", "-n2")]
 
 TWO_FILES = {
     "test_a": """
@@ -69,14 +67,34 @@ KILLERS = """
     def test_innocent(): pass
 """
 
-STOPPING = """
-    import pytest, time
+# A worker that stalls before a test that fails leaves all others to its neighbour, until none is left to stop for: so
+# those after the failures wait until the controller has seen these.
+STOPPING = {
+    "conftest": """
+        import pathlib
 
-    @pytest.mark.parametrize("n", range(12))
-    def test_number(n):
-        time.sleep(0.02)
-        assert n % 4 != 1
-"""
+        SEEN = pathlib.Path(__file__).parent / "seen"
+        FAILED = []
+
+        def pytest_configure(config):
+            if not hasattr(config, "workerinput"): config.pluginmanager.register(Controller(config.option.maxfail))
+
+        class Controller:
+            def __init__(self, failures): self.failures = failures
+            def pytest_runtest_logreport(self, report):
+                if report.failed: FAILED.append(report.nodeid)
+                if len(FAILED) == self.failures: SEEN.touch()
+    """,
+    "test_a": """
+        import pytest, time
+        from conftest import SEEN
+
+        @pytest.mark.parametrize("n", range(12))
+        def test_number(n):
+            while n > 5 and not SEEN.exists(): time.sleep(0.01)
+            assert n % 4 != 1
+    """,
+}
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +214,7 @@ def test_a_killer_is_repeated_until_workers_run_out_and_the_rest_is_not_run(
 
 @pytest.mark.parametrize("flags", [("-x",), ("--maxfail=2",), ("-x", "-n2"), ("--maxfail=2", "-n2")], ids=" ".join)
 def test_what_an_early_stop_leaves_out_is_counted(observed: Observed, flags: tuple[str, ...]) -> None:
-    observed.bench.write(test_a=STOPPING)
+    observed.bench.write(**STOPPING)
     done = finished(observed, observed.run(*flags))
     missing = 12 - len(done.rows)
     assert missing > 0

@@ -12,6 +12,7 @@ from pytest_test_observer._cli.report import report
 from pytest_test_observer._cli.run import run
 from pytest_test_observer._cli.runs import runs
 from pytest_test_observer._cli.schema import schema
+from pytest_test_observer._cli.shells import register
 from pytest_test_observer._cli.slow import slow
 from pytest_test_observer._cli.test import test
 from pytest_test_observer._version import __version__
@@ -27,8 +28,9 @@ Examples:
   pytest-observer doctor
 
 \b
-Completion in bash (zsh and fish alike):
+Completion in bash, with zsh_source in zsh, and in fish:
   eval "$(_PYTEST_OBSERVER_COMPLETE=bash_source pytest-observer)"
+  _PYTEST_OBSERVER_COMPLETE=fish_source pytest-observer | source
 """
 
 
@@ -41,5 +43,6 @@ def main() -> None:
     """Work with the results of pytest runs that pytest-test-observer recorded."""
 
 
+register()
 for _command in (runs, run, test, flaky, slow, doctor, report, replay, schema):
     main.add_command(_command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_test_observer._reading.executions import EXECUTION
@@ -47,7 +48,8 @@ def gather(ask: Ask, scope: Scope, about: dict[str, Any], focus: Focus | None = 
     rows = {test: row for row, test in enumerate(_identities(known))}
     groups, failures = _failures(ask, scope if row_of_focus is None else alone[row_of_focus], rows, keys)
     chosen = _newest(runs) if row_of_focus is None else [row_of_focus]
-    timelines = [(row, _timeline(ask, alone[row], _facts(runs, row), rows)) for row in chosen]
+    found = _by_run(ask(queries.timelines(alone[row] for row in chosen)))
+    timelines = [(row, _timeline(ask, alone[row], _facts(runs, row), found[keys[row]], rows)) for row in chosen]
     return Document(
         {**about, "run": row_of_focus, "notes": [*about["notes"], *_notes(runs, groups)]},
         strings,
@@ -55,7 +57,7 @@ def gather(ask: Ask, scope: Scope, about: dict[str, Any], focus: Focus | None = 
         _sheet(known, strings, "repository service last failing history change"),
         _sheet(groups, strings, ""),
         _sheet(failures, strings, "outcome phase worker message stack trace ci_url"),
-        [(row, _sheet(found, strings, "worker outcome trace")) for row, found in timelines if found["test"]],
+        [(row, _sheet(drawn, strings, "worker outcome trace")) for row, drawn in timelines if drawn["test"]],
     )
 
 
@@ -135,13 +137,23 @@ def _facts(columns: Columns, row: int) -> dict[str, Any]:
     return {name: values[row] for name, values in columns.items()}
 
 
-def _timeline(ask: Ask, scope: Scope, run: dict[str, Any], rows: dict[Test, int]) -> Columns:
-    found = ask(queries.timeline(scope, run["started"]))
+def _by_run(columns: Columns) -> defaultdict[Run, Columns]:
+    """Return the columns of each run; they are empty of a run that has no rows."""
+    rows: defaultdict[Run, list[int]] = defaultdict(list)
+    for row, key in enumerate(zip(*(columns[name] for name in EXECUTION), strict=True)):
+        rows[Run(*key)].append(row)
+    found: defaultdict[Run, Columns] = defaultdict(lambda: _kept(columns, ()))
+    found.update((run, _kept(columns, kept)) for run, kept in rows.items())
+    return found
+
+
+def _timeline(ask: Ask, scope: Scope, run: dict[str, Any], found: Columns, rows: dict[Test, int]) -> Columns:
+    found["start"] = [start - run["started"] for start in found["start"]]
     if run["sessions"] > 1:
         found["worker"] = _lanes(found, ask(queries.sessions(scope))["span"])
     found["test"] = [rows.get(test) for test in _identities(found)]
     kept = _kept(found, [row for row, test in enumerate(found["test"]) if test is not None])
-    return _without(kept, (*_IDENTITY, "job", "above"))
+    return _without(kept, (*EXECUTION, *_IDENTITY, "job", "above"))
 
 
 def _lanes(found: Columns, spans: list[str]) -> list[str]:

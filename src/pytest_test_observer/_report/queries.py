@@ -8,10 +8,13 @@ a test that never had a second attempt, which is most of them, each is the last.
 # ruff: noqa: S608 - values are quoted by literals(), the reader puts in the tables
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_test_observer._destinations._stored import literals
 from pytest_test_observer._reading.executions import EXECUTION, executions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["ERROR_TEXT", "FAILURES_KEPT", "GROUPS_KEPT", "RUNS_KEPT", "TIMELINE_KEPT", "Run", "Scope"]
 
@@ -27,6 +30,9 @@ _SLACK = 3_600_000
 
 _BAD = "status IN ('failed', 'broken')"
 _IDENTITY = "repository, service, nodeid"
+# The identity as one number, by which grouping takes half the time. Hashed one by one: together, the names that few
+# rows differ in would be written out for each row first.
+_KEY = "cityHash64(nodeid) + 3 * cityHash64(service) + 5 * cityHash64(repository)"
 _RUN = ", ".join(EXECUTION)
 # Rows of version 0.2.0 have no durations of phases.
 _PHASES = "(setup_duration + call_duration + teardown_duration)"
@@ -97,31 +103,47 @@ FROM ({executions("$runs", scope.where)})
 ORDER BY started DESC, id, variant, ci_attempt DESC LIMIT {RUNS_KEPT}"""
 
 
+def _retried(scope: Scope) -> str:
+    """The node ids of which some attempt is not the first."""
+    return f"(SELECT nodeid FROM $results WHERE {scope.where} AND attempt > 1)"
+
+
 def _is_last(scope: Scope) -> str:
+    """Whether there is no later attempt, of a row whose node id was retried."""
     key = f"cityHash64({_RUN}, nodeid, toUInt32({{attempt}}))"
     later = f"FROM $results WHERE {scope.where} AND attempt > 1"
-    # the engine computes the key for those rows alone that need it
-    return f"""if(nodeid IN (SELECT nodeid {later}),
-      {key.format(attempt="attempt")} NOT IN (SELECT {key.format(attempt="attempt - 1")} {later}), 1)"""
+    return f"{key.format(attempt='attempt')} NOT IN (SELECT {key.format(attempt='attempt - 1')} {later})"
 
 
 def tests(scope: Scope) -> str:
-    """Return every test with its counts, durations in seconds and the letters of its last runs."""
+    """Return every test with its counts, durations in seconds and the letters of its last runs.
+
+    Tests that were retried are asked for apart: of all others the columns that name an attempt are not even read.
+    """
+    once = _tests(f"{scope.where} AND nodeid NOT IN {_retried(scope)}", "1")
+    retried = _tests(f"{scope.where} AND nodeid IN {_retried(scope)}", _is_last(scope))
+    return f"SELECT * FROM ({once} UNION ALL {retried}) ORDER BY nodeid, service, repository"
+
+
+def _tests(where: str, is_last: str) -> str:
+    # "both" is left out by who asks; what it needs are thousands of times of each test in memory, halved
     return f"""
-SELECT {_IDENTITY}, any(at_line) AS line, countIf(is_last) AS runs,
+SELECT any(repository_) AS repository, any(service_) AS service, any(nodeid_) AS nodeid, any(at_line) AS line,
+  countIf(is_last) AS runs,
   countIf(is_last AND status = 'passed') AS passed, countIf(is_last AND status = 'failed') AS failed,
   countIf(is_last AND status = 'broken') AS broken, countIf(is_last AND status = 'skipped') AS skipped,
   countIf(is_last AND repeated) AS flaky,
   minIf(finished_at, is_last AND repeated) AS flaky_since, maxIf(finished_at, is_last AND repeated) AS flaky_last,
   argMaxIf(outcome, finished_at, is_last) AS last, max(finished_at) AS last_at,
-  quantilesIf(0.5, 0.95)(seconds, {_TO_ITS_END}) AS both, both[1] AS median, both[2] AS p95,
+  quantilesIf(0.5, 0.95)(toFloat32(seconds), {_TO_ITS_END}) AS both,
+  round(both[1], 6) AS median, round(both[2], 6) AS p95,
   sum(seconds) AS total,
   {_HISTORY_OF.format(letters=_LETTERS, moments=f"groupArraySortedIf({_HISTORY})(moment, is_last)")} AS history
 FROM (
-  SELECT {_IDENTITY}, line AS at_line, status, outcome, flaky AS repeated, finished_at, {_SECONDS} AS seconds,
-    {_MOMENT} AS moment, {_is_last(scope)} AS is_last
-  FROM $results WHERE {scope.where}
-) GROUP BY {_IDENTITY} ORDER BY nodeid, service, repository"""
+  SELECT {_KEY} AS test, repository AS repository_, service AS service_, nodeid AS nodeid_, line AS at_line, status,
+    outcome, flaky AS repeated, finished_at, {_SECONDS} AS seconds, {_MOMENT} AS moment, {is_last} AS is_last
+  FROM $results WHERE {where}
+) GROUP BY test"""
 
 
 def troubled(scope: Scope) -> str:
@@ -141,7 +163,7 @@ FROM (
     countIf({_BAD}) AS bad, minIf(finished_at, {_BAD}) AS first, maxIf(finished_at, {_BAD}) AS latest
   FROM $results
   WHERE {scope.where} AND nodeid IN (SELECT nodeid FROM $results WHERE {scope.where} AND {_BAD})
-    AND {_is_last(scope)}
+    AND (nodeid NOT IN {_retried(scope)} OR {_is_last(scope)})
   GROUP BY {_IDENTITY}, variant, of_commit, what
   HAVING if(of_commit, what != '' AND bad > 0 AND countIf(status = 'passed') > 0, argMax({_BAD}, finished_at))
 ) GROUP BY {_IDENTITY}"""
@@ -178,15 +200,19 @@ def _cut(column: str, characters: int, *, end: bool = False) -> str:
     return f"if(lengthUTF8({column}) > {characters}, {cut}, {column})"
 
 
-def timeline(scope: Scope, start: int) -> str:
-    """Return the attempts of one run: milliseconds since ``start``, and of the phases; the job and the span above."""
+def timelines(scopes: Iterable[Scope]) -> str:
+    """Return the attempts of runs, each of which has its scope: when they began, milliseconds of the phases, the job.
+
+    ``above`` is the span above. All runs are asked for at once, because finding their rows is what takes time.
+    """
     return f"""
-SELECT {_IDENTITY}, worker_id AS worker, toInt64(started_at) - {start} AS start,
+SELECT {_RUN}, nodeid, worker_id AS worker, toInt64(started_at) AS start,
   round(greatest(toFloat64(finished_at) - toFloat64(started_at), 1000 * {_SECONDS}), 1) AS length,
   round(1000 * setup_duration, 1) AS setup, round(1000 * call_duration, 1) AS call,
   round(1000 * teardown_duration, 1) AS teardown, outcome, attempt, trace_id AS trace,
   ci_job AS job, parent_span_id AS above
-FROM $results WHERE {scope.where} ORDER BY start, worker, nodeid LIMIT {TIMELINE_KEPT}"""
+FROM $results WHERE {" OR ".join(f"({scope.where})" for scope in scopes) or "0"}
+ORDER BY start, worker, nodeid LIMIT {TIMELINE_KEPT} BY {_RUN}"""
 
 
 def sessions(scope: Scope) -> str:
