@@ -48,4 +48,7 @@ def open_session(settings: Settings) -> Opening | None:
         helper = spawn(journal.files.log)
     except NoHelper:
         helper = None  # the journal is sent at the end
+    except BaseException:
+        journal.discard()
+        raise
     return Opening(started_ns, run_id, destinations, journal, helper)

@@ -67,8 +67,8 @@ def spawn(log: str) -> Spawned:
     if not sys.executable or getattr(sys, "frozen", False):
         raise NoHelper("there is no Python interpreter to start one with")
     command = [sys.executable, "-I", "-c", _BOOT, json.dumps(search_path())]
-    with pipes() as (task_read, task_write, answer_read, answer_write), _open(log) as errors:
-        try:
+    try:
+        with pipes() as (task_read, task_write, answer_read, answer_write), _open(log) as errors:
             process = subprocess.Popen(
                 command,
                 stdin=task_read,
@@ -77,19 +77,19 @@ def spawn(log: str) -> Spawned:
                 env=_environment(),
                 start_new_session=True,
             )
-        except OSError as error:
-            raise NoHelper(str(error)) from error
-        return Spawned(os.dup(task_write), os.dup(answer_read), process)
+            return Spawned(os.dup(task_write), os.dup(answer_read), process)
+    except OSError as error:  # of too many open files, too
+        raise NoHelper(str(error)) from error
 
 
 @contextmanager
 def pipes() -> Iterator[tuple[int, int, int, int]]:
     """Make the pipes for tasks and for answers, the reading end of each first."""
-    task_read, task_write = os.pipe()
-    answer_read, answer_write = os.pipe()
-    fds = (task_read, task_write, answer_read, answer_write)
+    fds = list(os.pipe())
     try:
-        yield fds
+        fds += os.pipe()
+        task_read, task_write, answer_read, answer_write = fds
+        yield task_read, task_write, answer_read, answer_write
     finally:
         for fd in fds:
             os.close(fd)
