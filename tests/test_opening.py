@@ -1,4 +1,4 @@
-"""A session whose beginning fails leaves nothing behind; one that can start no helper is sent at its end all the same."""
+"""A session whose beginning fails leaves nothing behind; one that can start no helper is sent at its end."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests.verdict_kit import wait_until
 
 if TYPE_CHECKING:
     from tests.kit import Observed, Workbench
@@ -34,10 +36,11 @@ DRIVER = """
 
     def run():
         try:
-            return int(pytest.main(["-q", "-p", "no:cacheprovider", "-p", "pytest_test_observer.plugin", *sys.argv[1:]], plugins=[Plugin()]))
+            return int(pytest.main(flags + sys.argv[1:], plugins=[Plugin()]))
         except BaseException as error:
             return type(error).__name__
 
+    flags = ["-q", "-p", "no:cacheprovider", "-p", "pytest_test_observer.plugin"]
     before = opened()
     ends = [run(), run()]
     gc.collect()  # what was forgotten warns now
@@ -110,7 +113,7 @@ def _run(bench: Workbench, fault: str, *arguments: str, env: dict[str, str] | No
     script = dedent(DRIVER).format(fault=dedent(fault))
     command = [sys.executable, "-W", "error", "-c", script, *arguments]
     environment = bench.environment({"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **(env or {})})
-    done = subprocess.run(command, cwd=bench.suite, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=bench.suite, env=environment, capture_output=True, text=True, check=True)
     said = done.stdout.rpartition("\n{")[2]
     assert said, done.stdout + done.stderr
     assert "ResourceWarning" not in done.stderr
@@ -123,10 +126,30 @@ def test_nothing_is_left_of_a_session_that_came_no_further(bench: Workbench, fau
     found = _run(bench, text, "--ch-url=http://127.0.0.1:9")
     assert found["ends"] == [end, end], found["output"]
     assert (found["left"], found["child"]) == ({}, None)
-    assert list(bench.buffers.iterdir()) == []
+    assert sorted(path.name for path in bench.buffers.iterdir()) == []
 
 
 def test_without_descriptors_for_a_helper_the_results_are_sent_at_the_end(observed: Observed) -> None:
     found = _run(observed.bench, NO_DESCRIPTORS, *observed.flags, env=observed.env)
     assert found["ends"] == [0, 0], found["output"]
     assert found["output"].count("1 result sent") == 2
+
+
+LOADING = """
+    import pathlib, sys, time, types
+
+    def load(*_):
+        (pathlib.Path(__file__).parent / "loading").touch()
+        time.sleep(60)
+
+    sys.modules["pytest_test_observer._hooks"] = types.SimpleNamespace(observe_session=load)
+"""
+
+
+def test_nothing_is_left_of_a_pytest_that_is_killed_while_ours_loads(bench: Workbench) -> None:
+    bench.write(loading=LOADING, test_a="def test_one(): pass")
+    with bench.start("--ch-url=http://127.0.0.1:9", "-p", "loading") as process:
+        wait_until((bench.suite / "loading").exists, "pytest to load our modules")
+        assert list(bench.buffers.iterdir())
+        process.kill()
+    wait_until(lambda: not list(bench.buffers.iterdir()), "the helper to remove what nothing stands in")
