@@ -30,3 +30,10 @@ def test_a_run_becomes_rows_in_the_embedded_engine(bench: Workbench) -> None:
     assert embedded_query(path, "SELECT nodeid, status FROM pytest_results") == [
         {"nodeid": "test_a.py::test_ok", "status": "passed"}
     ]
+
+
+def test_a_run_without_a_terminal_reporter_becomes_rows_as_well(observed: Observed) -> None:
+    observed.bench.write(test_a="def test_ok(): pass\n")
+    run = observed.run("-p", "no:terminal")
+    assert run.summary == f"test-observer: 1 result sent to {observed.server.url}."
+    assert observed.verdicts() == {"test_ok": [("passed", "passed", "call", 1, False)]}

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -269,3 +269,24 @@ def test_credentials_are_removed_from_urls(url: str, clean: str) -> None:
 )
 def test_a_repository_has_a_host_an_owner_and_a_name(url: str, parts: tuple[str, str, str]) -> None:
     assert repository_name(url) == parts
+
+
+def test_an_interrupt_between_the_questions_leaves_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[subprocess.Popen[bytes]] = []
+    start = git_module._start
+
+    def interrupted(*arguments: Any) -> subprocess.Popen[bytes]:
+        if begun:
+            raise KeyboardInterrupt
+        process = start(*arguments)
+        assert process
+        begun.append(process)
+        return process
+
+    monkeypatch.setattr(git_module, "_start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        GitReader(tmp_path, fake_git(tmp_path / "bin", "exec sleep 60"))
+    (process,) = begun
+    assert process.returncode is not None
+    assert process.stdout
+    assert process.stdout.closed

@@ -335,7 +335,7 @@ def test_the_last_line_of_a_log_is_quoted_in_short(tmp_path: Path) -> None:
 
 def test_a_session_that_never_came_to_its_tests_leaves_nothing(tmp_path: Path) -> None:
     journal = begun(tmp_path)
-    delivery = Delivery(journal.files, task_for(journal).destinations)
+    delivery = Delivery(journal.files, task_for(journal).destinations, spawn.spawn(journal.files))
     delivery.start()
     delivery.abandon()
     journal.discard()

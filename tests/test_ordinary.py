@@ -20,7 +20,6 @@ NODEIDS = ["test_a.py::test_one", "test_a.py::test_two[é-\"'\\]", "sub dir/test
 class Tests:
     """The tests of this process: the one that runs."""
 
-    nodeid = ""
     location: tuple[str, int | None, str] | None = None
     current = Extras(1, 1)
 
@@ -52,7 +51,7 @@ def _recorded(scope: str, detail: str, *, short: bool) -> tuple[list[TestRecord]
     tests = Tests()
     recorder.tests_run_here(tests)
     for nodeid in NODEIDS:
-        tests.nodeid, tests.current = nodeid, Extras(1, 1, markers=["slow"])
+        tests.current = Extras(1, 1, markers=["slow"])
         if detail == "fixture":
             tests.current.fixtures.append(FixtureTimes("page", "function", "setup", 1, 2))
         for report in _reports(nodeid, tests.current):

@@ -12,6 +12,7 @@ from tests.verdict_kit import FAILED, PASSED, Finished, finished, observed_in
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.kit import Observed
     from tests.servers.client import ClickHouse
 
 ASYNC = """
@@ -133,3 +134,41 @@ def test_a_function_is_named_with_its_classes(items_run: Finished) -> None:
     row = items_run.one("test_deep")
     assert (row["file"], row["function"]) == ("test_scopes.py", "TestOuter.TestInner.test_deep")
     assert row["line"] == 13
+
+
+RENAMING = """
+    import pytest
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_makereport():
+        outcome = yield
+        outcome.get_result().nodeid += " as told"
+"""
+
+
+def test_a_node_id_that_a_suite_changes_in_its_reports_counts_however_the_test_ends(observed: Observed) -> None:
+    # not with workers: xdist insists on the node ids of the items
+    observed.bench.write(conftest=RENAMING, test_a="def test_ok(): pass\ndef test_bad(): assert 1 == 2\n")
+    run = finished(observed, observed.run())
+    assert run.verdicts == {"test_ok as told": [PASSED], "test_bad as told": [FAILED]}
+
+
+HOSTS = """
+    import pytest
+
+    class Host(pytest.Item):
+        def runtest(self): assert self.name == "user@host"
+
+    class Hosts(pytest.File):
+        def collect(self):
+            return [Host.from_parent(self, name=name) for name in self.path.read_text().split()]
+
+    def pytest_collect_file(file_path, parent):
+        return Hosts.from_parent(parent, path=file_path) if file_path.suffix == ".txt" else None
+"""
+
+
+def test_without_workers_nothing_of_a_node_id_is_taken_for_a_group(observed: Observed) -> None:
+    observed.bench.write(conftest=HOSTS, hosts_txt="user@host user@other")
+    run = finished(observed, observed.run("--dist=loadgroup"))
+    assert run.verdicts == {"user@host": [PASSED], "user@other": [FAILED]}

@@ -40,15 +40,16 @@ FORKED_NAME = "test_observer_forked"
 
 def observe_session(config: pytest.Config, settings: Settings, opening: Opening) -> None:
     """Observe the session of the process that the user started."""
-    dist = getattr(config.option, "dist", "no")
-    verbose = config.option.verbose > 0
+    has_workers = bool(getattr(config.option, "tx", None))
+    dist = config.option.dist if has_workers else "no"
+    verbose = getattr(config.option, "verbose", 0) > 0  # an option of pytest's terminal plugin, which can be off
     run = ObservedRun(settings, opening, config.rootpath, per_worker=dist == "each", verbose=verbose)
     run.recorder.grouped = dist == "loadgroup"
     hooks = SessionHooks(config, run, settings)
     config.pluginmanager.register(hooks, SESSION_NAME)
     config.add_cleanup(hooks.clean_up)
     hooks.start()
-    if not getattr(config.option, "tx", None):
+    if not has_workers:
         marks = MarkWriter(run.marks, MASTER_SLOT, MASTER)
         here = _capture(
             config,

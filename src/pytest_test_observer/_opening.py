@@ -45,7 +45,10 @@ def open_session(settings: Settings) -> Opening | None:
     run_id = os.environ.get("PYTEST_OBSERVER_RUN_ID") or str(uuid.UUID(bytes=os.urandom(16), version=4))
     journal = reserve(os.environ, run_id)
     try:
-        helper = spawn(journal.files.log)
+        helper = spawn(journal.files)
     except NoHelper:
         helper = None  # the journal is sent at the end
+    except BaseException:
+        journal.discard()
+        raise
     return Opening(started_ns, run_id, destinations, journal, helper)

@@ -44,7 +44,6 @@ def worker_of(report: pytest.TestReport | pytest.CollectReport) -> str:
 class TestsHere(Protocol):
     """What the process that runs tests knows: of the attempt that began last, and of reports."""
 
-    nodeid: str
     location: Place | None
     current: Extras
 
@@ -114,7 +113,7 @@ class Recorder:
                     self._passed = None
                     self._latest, self._over.extras = self._over, extras
                     inner = NO_INNER if self._is_lean else self._inner(extras, extras.phases)
-                    self._sink(self.naming.ordinary(here.nodeid, MASTER, here.location, extras, inner))
+                    self._sink(self.naming.ordinary(report.nodeid, MASTER, here.location, extras, inner))
                     return
         self._gather_kept(report)
 

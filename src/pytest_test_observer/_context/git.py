@@ -67,7 +67,14 @@ class GitReader:
     def __init__(self, rootdir: str | os.PathLike[str], environ: Mapping[str, str]) -> None:
         self._deadline = time.monotonic() + TIME_LIMIT_S
         env = _git_environment(environ)
-        self._processes = [_start(arguments, os.fspath(rootdir), env) for arguments in (_HEAD, _REMOTE)]
+        self._processes: list[subprocess.Popen[bytes] | None] = []
+        try:
+            for arguments in (_HEAD, _REMOTE):
+                self._processes.append(_start(arguments, os.fspath(rootdir), env))
+        except BaseException:  # Ctrl-C
+            for process in filter(None, self._processes):
+                _end(process)
+            raise
         self._facts: GitFacts | None = None
 
     def result(self) -> GitFacts:

@@ -56,7 +56,7 @@ class Helper:
     @classmethod
     def start(cls, task: Task) -> Helper:
         """Start a helper that is nobody's child; raises NoHelper."""
-        return cls.adopt(spawn(JournalFiles(task.directory, task.stem).log), task)
+        return cls.adopt(spawn(JournalFiles(task.directory, task.stem)), task)
 
     @classmethod
     def adopt(cls, spawned: Spawned, task: Task) -> Helper:

@@ -26,10 +26,10 @@ from pytest_test_observer._shipper.log import Log
 from pytest_test_observer._shipper.protocol import Final, Task
 from pytest_test_observer._shipper.renew import can_renew, read_task, renew
 from pytest_test_observer._shipper.ship import Account, Shipper
-from pytest_test_observer._shipper.waiting import Waiting
+from pytest_test_observer._shipper.waiting import Waiting, discard_unbegun
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pytest_test_observer._destinations import Destination
 
@@ -179,11 +179,16 @@ class Sender:
         return self._shipper.ship()
 
 
-def main(listen: int = 0, answer: int = 1) -> None:
-    """Run the helper on two pipes: ``listen`` brings the task, ``answer`` takes the account."""
+def main(listen: int = 0, answer: int = 1, journal: Sequence[str] = ()) -> None:
+    """Run the helper on two pipes: ``listen`` brings the task, ``answer`` takes the account.
+
+    ``journal`` is directory and stem of the files that pytest has made, for where no task comes.
+    """
     link = Link(os.dup(listen), os.dup(answer))
     task = link.first()
     if task is None:
+        if journal:
+            discard_unbegun(JournalFiles(*journal), _LOCK_PATIENCE)
         return
     _serve(task, link)
 

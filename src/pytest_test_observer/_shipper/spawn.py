@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_test_observer._activation import INERT, search_path
+from pytest_test_observer._clock import Clock
 from pytest_test_observer._journal.files import NO_LINK
 from pytest_test_observer._secrets import PRIVATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from pytest_test_observer._journal.files import JournalFiles
 
 # The intermediate process says the name of the detached one and is reaped before the first test, or tests
 # that wait for any child would wait for ours. The line feed in front: something may have been printed while
@@ -30,9 +34,11 @@ import gc, json
 gc.disable()  # until the libraries are loaded: nothing of that is garbage, and looking for it takes a tenth
 sys.path += [path for path in json.loads(sys.argv[1]) if path not in sys.path]
 from pytest_test_observer._shipper.helper import main
-main()
+main(journal=sys.argv[2:])
 """
+_DETACHED = rb'"kind":"ready","pid":(\d+)'
 _REAP_SECONDS = 5.0
+_LOOK_SECONDS = 0.005
 
 
 class NoHelper(Exception):  # noqa: N818 - a state of affairs, and it is handled as one
@@ -55,20 +61,43 @@ class Spawned(NamedTuple):
             self.process.wait()
 
     def abandon(self) -> None:
-        """Let it end: without a task it does."""
+        """End it, whether it has its task or not: it must touch no file any more."""
+        self.reap()
+        found = re.search(_DETACHED, _said(self.read))
         for fd in (self.write, self.read):
             with suppress(OSError):
                 os.close(fd)
-        self.reap()
+        if found:
+            _end(int(found[1]))
 
 
-def spawn(log: str) -> Spawned:
-    """Start a helper that is nobody's child, with its errors in the file ``log``; raises NoHelper."""
+def _said(fd: int) -> bytes:
+    """Return what stands in a pipe."""
+    with suppress(OSError):
+        os.set_blocking(fd, False)
+        return os.read(fd, 65_536)
+    return b""
+
+
+def _end(pid: int) -> None:
+    from pytest_test_observer._process import describe, is_alive, kill  # noqa: PLC0415 - rarely needed
+
+    process = describe(pid)
+    kill(process)
+    deadline = Clock.monotonic() + _REAP_SECONDS
+    while is_alive(process) and Clock.monotonic() < deadline:
+        Clock.sleep(_LOOK_SECONDS)
+    with suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)  # where pytest is PID 1
+
+
+def spawn(files: JournalFiles) -> Spawned:
+    """Start a helper that is nobody's child, with its errors in the log of the run of ``files``; raises NoHelper."""
     if not sys.executable or getattr(sys, "frozen", False):
         raise NoHelper("there is no Python interpreter to start one with")
-    command = [sys.executable, "-I", "-c", _BOOT, json.dumps(search_path())]
-    with pipes() as (task_read, task_write, answer_read, answer_write), _open(log) as errors:
-        try:
+    command = [sys.executable, "-I", "-c", _BOOT, json.dumps(search_path()), *files]
+    try:
+        with pipes() as (task_read, task_write, answer_read, answer_write), _open(files.log) as errors:
             process = subprocess.Popen(
                 command,
                 stdin=task_read,
@@ -77,19 +106,19 @@ def spawn(log: str) -> Spawned:
                 env=_environment(),
                 start_new_session=True,
             )
-        except OSError as error:
-            raise NoHelper(str(error)) from error
-        return Spawned(os.dup(task_write), os.dup(answer_read), process)
+            return Spawned(os.dup(task_write), os.dup(answer_read), process)
+    except OSError as error:  # of too many open files, too
+        raise NoHelper(str(error)) from error
 
 
 @contextmanager
 def pipes() -> Iterator[tuple[int, int, int, int]]:
     """Make the pipes for tasks and for answers, the reading end of each first."""
-    task_read, task_write = os.pipe()
-    answer_read, answer_write = os.pipe()
-    fds = (task_read, task_write, answer_read, answer_write)
+    fds = list(os.pipe())
     try:
-        yield fds
+        fds += os.pipe()
+        task_read, task_write, answer_read, answer_write = fds
+        yield task_read, task_write, answer_read, answer_write
     finally:
         for fd in fds:
             os.close(fd)

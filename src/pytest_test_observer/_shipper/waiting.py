@@ -19,13 +19,15 @@ from pytest_test_observer._replay.claim import claim, is_written
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["MOST_BYTES", "Waiting"]
+__all__ = ["MOST_BYTES", "Waiting", "discard_unbegun"]
 
 # Some 800,000 results: weeks without a server, on most disks a small part of them.
 MOST_BYTES = 1 << 30
 # Seconds: what was written to since is a run beside this one, or one that has only just said what it kept.
 _RECENT = 3600
 _ROOM_LOCK = "room.lock"
+# Seconds between two looks at a lock.
+_PAUSE = 0.1
 _SUFFIXES = (META_SUFFIX, EVENTS_SUFFIX, SUFFIX)
 
 
@@ -79,6 +81,16 @@ class Waiting:
                 removed += 1
                 too_much -= run.size
         return removed
+
+
+def discard_unbegun(files: JournalFiles, patience: float) -> None:
+    """Remove the files of a pytest that died before it wrote to them; it may hold their lock for some seconds yet."""
+    deadline = Clock.monotonic() + patience
+    with suppress(OSError):  # pytest lives, and removes them itself
+        while not os.path.getsize(files.meta):
+            if _removed(files) or Clock.monotonic() > deadline:
+                return
+            Clock.sleep(_PAUSE)
 
 
 def _size(runs: list[_Left]) -> int:
