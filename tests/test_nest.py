@@ -252,7 +252,7 @@ def test_the_outcomes_are_those_of_a_run_without_nesting(ways: Nested) -> None:
 
 # A test that dies in its first attempt, and what it did until then.
 DYING = """
-    import os, pathlib
+    import os, pathlib, time
     from program import work
 
     def test_dies():
@@ -262,8 +262,14 @@ DYING = """
         if attempt == 1:
             died.touch()
             os._exit(1)
+        pathlib.Path("again").touch()
 
-    def test_other(): work("test_other|1|call")
+    def test_other():
+        # xdist can forget the repetition where the last other worker ends before it has noticed the death
+        until = time.monotonic() + 30
+        while not pathlib.Path("again").exists() and time.monotonic() < until:
+            time.sleep(0.01)
+        work("test_other|1|call")
 """
 
 
