@@ -154,23 +154,30 @@ def table(title: str, found: dict[tuple[str, int], list[Measured]], sizes: tuple
     """Return the cost of each variant over plain: medians of differences within a round."""
     result = Table(title=title)
     result.add_column("variant")
-    for column in ("per test", "fixed", f"in all at {sizes[0]}", "CPU per test", "helper CPU", "peak MiB"):
+    helper = ("helper's CPU per test", "fixed")
+    for column in ("per test", "fixed", f"in all at {sizes[0]}", "CPU per test", *helper, "peak MiB"):
         result.add_column(column, justify="right")
     for name in dict.fromkeys(name for name, _ in found):
         walls = {size: _over_plain(found, name, size, lambda run: run.wall) for size in sizes}
         cpus = {size: _over_plain(found, name, size, lambda run: run.cpu) for size in sizes}
-        slope = (walls[sizes[1]] - walls[sizes[0]]) / (sizes[1] - sizes[0])
-        cpu_slope = (cpus[sizes[1]] - cpus[sizes[0]]) / (sizes[1] - sizes[0])
+        helpers = {size: statistics.median(run.helper for run in found[name, size]) for size in sizes}
+        slope, cpu_slope, helper_slope = (_slope(values) for values in (walls, cpus, helpers))
         result.add_row(
             name,
             f"{slope * 1e6:+.1f} µs",
             f"{(walls[sizes[0]] - slope * sizes[0]) * 1e3:+.0f} ms",
             f"{walls[sizes[0]] * 1e3:+.0f} ms",
             f"{cpu_slope * 1e6:+.1f} µs",
-            f"{statistics.median(run.helper for run in found[name, sizes[1]]) * 1e3:.0f} ms",
+            f"{helper_slope * 1e6:.1f} µs",
+            f"{(helpers[sizes[0]] - helper_slope * sizes[0]) * 1e3:.0f} ms",
             f"{statistics.median(run.memory for run in found[name, sizes[1]]):.0f}",
         )
     return result
+
+
+def _slope(values: dict[int, float]) -> float:
+    (small, at_small), (large, at_large) = values.items()
+    return (at_large - at_small) / (large - small)
 
 
 def _over_plain(
