@@ -98,19 +98,27 @@ def write_suite(directory: Path, tests: int) -> Path:
     return suite
 
 
+def environment(variant: Variant, cache: Path) -> dict[str, str]:
+    """Return the environment that a variant runs in; buffers go to ``cache``."""
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith("PYT")},
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "PYTHONPATH": str(ROOT),  # of the plugins in this directory
+        "XDG_CACHE_HOME": str(cache),
+        **variant.env,
+    }
+
+
+def command_of(variant: Variant, suite: Path, *more: str) -> list[str]:
+    """Return the command of a variant, with ``more`` arguments."""
+    return [variant.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *more, *variant.arguments, str(suite)]
+
+
 def measure(variant: Variant, suite: Path, cache: Path) -> Measured:
     """Run pytest once and account for it and for what it leaves behind."""
     with tempfile.TemporaryDirectory() as peaks:
-        env = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("PYT")},
-            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-            "PYTHONPATH": str(ROOT),  # of bench.peak
-            "XDG_CACHE_HOME": str(cache),
-            PEAKS: peaks,
-            **variant.env,
-        }
-        ours = ["-q", "-p", "no:cacheprovider", "-p", "bench.peak"]
-        command = [variant.python, "-m", "pytest", *ours, *variant.arguments, str(suite)]
+        env = {**environment(variant, cache), PEAKS: peaks}
+        command = command_of(variant, suite, "-p", "bench.peak")
         own = children()
         nothing = os.open(os.devnull, os.O_RDWR)
         started = time.perf_counter()

@@ -1,0 +1,5 @@
+"""A plugin of pytest without garbage collection: it runs in environments that have nothing but pytest."""
+
+import gc
+
+gc.disable()
