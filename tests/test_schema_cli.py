@@ -106,6 +106,23 @@ def test_an_interval_that_is_none_is_a_usage_error(given: str) -> None:
     assert "as in '90 DAY'" in result.output
 
 
+@pytest.mark.parametrize("given", ["51 YEAR", "99999 MONTH", "9999 WEEK"])
+def test_an_interval_beyond_the_engines_time_would_delete_rows_at_once_and_is_refused(given: str) -> None:
+    result = run("print", f"--ttl={given}")
+    assert result.exit_code == 2
+    assert "at most 50 years" in result.output
+
+
+def test_the_longest_interval_keeps_rows(database: str, query: Query) -> None:
+    table = f"{database}.kept"
+    (ttl,) = {
+        line for line in run("print", "--ttl=50 YEAR").output.splitlines() if line.startswith("TTL toDateTime(time")
+    }
+    query(f"CREATE TABLE {table} (timestamp DateTime64(3)) ENGINE = MergeTree ORDER BY () {ttl}")
+    query(f"INSERT INTO {table} SELECT now64(3)")
+    assert query(f"SELECT count() FROM {table}") == [(1,)]
+
+
 def test_apply_without_a_server_says_what_to_give() -> None:
     result = run("apply")
     assert (result.exit_code, "give --ch-url" in result.output) == (2, True)
