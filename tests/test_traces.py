@@ -58,5 +58,13 @@ def test_no_trace_outgrows_what_is_kept_of_it_where_fixtures_have_spans() -> Non
     assert len(found) < 2 + 2 * sum(found.values()) / TRACE_BYTES
 
 
+def test_fixtures_that_tests_share_count_where_they_stand() -> None:
+    naming, lean = Naming(Ids("5e55", "session")), Naming(Ids("5e55", "session"))
+    facts = Facts(NOW, NOW + 3, Location(), ErrorText(), [], inner=Inner(shared=4))
+    shared = [_recorded(naming, number, facts) for number in range(2_000)]
+    assert len({_recorded(lean, number, _facts([], [])).trace_id for number in range(2_000)}) == 1
+    assert len({record.trace_id for record in shared}) == 2
+
+
 def test_tests_without_inner_spans_stay_in_one_trace_as_long_as_auto_says() -> None:
     assert len(_bytes_by_trace(_facts([], []))) == 1

@@ -126,7 +126,13 @@ def _inner_spans(row: Any, part: SpanPart, resource: Resource) -> Iterator[Reada
         phases[phase.when] = context
         yield _phase_span(phase, context, above, resource, more)
     for fixture in part.fixtures:
-        yield fixture_span(fixture, phases.get(fixture.when, above), resource, more)
+        yield fixture_span(fixture, phases.get(_phase_around(fixture, part.phases), above), resource, more)
+
+
+def _phase_around(fixture: FixtureTimes, phases: Sequence[PhaseTimes]) -> str:
+    """Return the phase that a fixture ran in: one that a test asks for while it runs is set up in its call."""
+    around = [phase.when for phase in phases if phase.start_ns <= fixture.start_ns <= phase.end_ns]
+    return fixture.when if fixture.when in around or not around else around[-1]
 
 
 def _phase_span(
