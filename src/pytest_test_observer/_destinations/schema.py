@@ -30,7 +30,7 @@ _READ_ONLY_ENGINES = frozenset({"View", "LiveView", "WindowView", "MaterializedV
 # These hand rows on to another table: a column added only here is refused there.
 _FORWARDING_ENGINES = frozenset({"Distributed", "Buffer"})
 # A column of this kind has no place for a value of ours.
-_COMPUTED = frozenset({"MATERIALIZED", "ALIAS"})
+_COMPUTED = frozenset({"MATERIALIZED", "ALIAS", "EPHEMERAL"})
 
 
 class Place(NamedTuple):
@@ -162,13 +162,24 @@ def _column_conflict(table: Table, found: Found, place: Place) -> str:
             causes.append(f"column {quoted(column.name)} is {existing.type}, wanted {column.type}")
         else:
             continue
-        fixes.append(f"MODIFY COLUMN {_definition(column)}")
+        fixes.append(_fix(column, existing, found))
     if not causes:
         return ""
+    # An ALTER that the engine refuses would be no way out.
+    alter = f", or run: ALTER TABLE {place.of(table)}{place.on_cluster} {', '.join(fixes)}" if all(fixes) else "."
     return (
         f"{place.of(table)}: {', '.join(causes)}; nothing was written. Rename or drop the table or choose "
-        f"another --ch-table, or run: ALTER TABLE {place.of(table)}{place.on_cluster} {', '.join(fixes)}"
+        f"another --ch-table{alter}"
     )
+
+
+def _fix(column: Column, existing: FoundColumn, found: Found) -> str:
+    """Return what of an ALTER makes a column ours, empty where none does: in the key of a table none may."""
+    if existing.kind == "EPHEMERAL":  # it has no values, and nothing removes only that
+        return f"DROP COLUMN {quoted(column.name)}, ADD COLUMN {_definition(column)}"
+    if existing.kind in _COMPUTED:  # MODIFY COLUMN with a type alone leaves it computed
+        return f"MODIFY COLUMN {quoted(column.name)} REMOVE {existing.kind}"
+    return "" if re.search(rf"\b{column.name}\b", found.engine_full) else f"MODIFY COLUMN {_definition(column)}"
 
 
 def _plan_guard(table: Table, found: Found, place: Place, result: Plan) -> None:
