@@ -8,7 +8,7 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import Link, SpanContext, Status, StatusCode
 
 from pytest_test_observer._columns import EVENTS, RESULTS
-from pytest_test_observer._spans.attributes import Attributes, ScopeMapping
+from pytest_test_observer._spans.attributes import NODEID, Attributes, ScopeMapping
 from pytest_test_observer._spans.events import Numbered, attributes_of, numbered, portions
 from pytest_test_observer._spans.identity import context_of, derived_id
 from pytest_test_observer._spans.lines import SpanPart, times_of
@@ -119,7 +119,7 @@ def fixture_span(fixture: FixtureTimes, parent: SpanContext, resource: Resource,
 def _inner_spans(row: Any, part: SpanPart, resource: Resource) -> Iterator[ReadableSpan]:  # noqa: ANN401
     """Return the spans of phases, and those of fixtures below the phase that they ran in."""
     above = context_of(row.trace_id, row.span_id)
-    more: Attributes = {"pytest.nodeid": row.nodeid}
+    more: Attributes = {NODEID: row.nodeid}
     phases: dict[str, SpanContext] = {}
     for phase in part.phases:
         context = context_of(row.trace_id, derived_id(row.span_id, "phase", phase.when))

@@ -8,7 +8,7 @@ from pytest_test_observer._clock import IsoTime
 from pytest_test_observer._columns import EVENTS, RESULTS, RUNS, TABLES, Column, Table
 from pytest_test_observer._record import NS_PER_MS
 from pytest_test_observer._spans.attempt import EXCEPTION_EVENT, REASON
-from pytest_test_observer._spans.attributes import EXCEPTION, ScopeMapping
+from pytest_test_observer._spans.attributes import EXCEPTION, NODEID, ScopeMapping
 from pytest_test_observer._spans.events import SEQ, payload_of
 from pytest_test_observer._spans.values import text, value_reader
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import Event, ReadableSpan
 
 EXCEPTION_MESSAGE = f"{EXCEPTION}message"
-NODEID, PHASE, EXIT_STATUS = "pytest.nodeid", "pytest.phase", "pytest.exit_status"
+PHASE, EXIT_STATUS = "pytest.phase", "pytest.exit_status"
 
 _contexts = {table.key: ScopeMapping(table, "context") for table in TABLES.values()}
 _records = {table.key: ScopeMapping(table, "record") for table in TABLES.values()}
