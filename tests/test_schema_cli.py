@@ -12,7 +12,7 @@ from pytest_test_observer._cli import main
 from pytest_test_observer._columns import TABLES
 from pytest_test_observer._destinations.schema import Place, create_table
 from pytest_test_observer._settings import SETTINGS
-from pytest_test_observer._views.layout import Layout, parse_ttl, statements
+from pytest_test_observer._views.layout import Layout, create_tables, parse_ttl, statements
 from tests.parity import NAMES, counts
 from tests.spans_kit import Hostile, exported, request, span_of_run, spans_of_test
 
@@ -74,6 +74,16 @@ def test_apply_brings_tables_and_views_of_an_older_version_up_to_this_one(
     sql = "INSERT INTO otel_traces FORMAT JSONEachRow"
     clickhouse_server.execute(sql, rows, database=database)
     assert query("SELECT attempt, error_type FROM pytest_results") == [(test.attempt, test.error_type)]
+
+
+def test_apply_has_tables_that_the_exporter_made_itself_remember_inserts(
+    apply: Callable[..., Result], clickhouse_server: ClickHouse, database: str, query: Query
+) -> None:
+    for statement in create_tables(Layout(Place(database, "pytest_results")))[3:]:
+        clickhouse_server.execute(statement.replace("non_replicated_deduplication_window = 10000, ", ""))
+    assert apply().exit_code == 0
+    settings = "SELECT countIf(engine_full LIKE '%deduplication_window = 10000%') FROM system.tables WHERE database = "
+    assert query(f"{settings}'{database}' AND name LIKE 'otel_%'") == [(2,)]
 
 
 def test_two_tables_can_be_fed_by_the_same_spans(

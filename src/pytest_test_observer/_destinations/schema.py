@@ -18,6 +18,7 @@ __all__ = [
     "Plan",
     "add_columns",
     "create_table",
+    "forgets_inserts",
     "one_line",
     "plan",
     "quoted",
@@ -29,6 +30,8 @@ _WINDOW_SET = re.compile(rf"\b{_WINDOW}\s*=\s*[1-9]")
 _READ_ONLY_ENGINES = frozenset({"View", "LiveView", "WindowView", "MaterializedView", "Dictionary", "Merge"})
 # These hand rows on to another table: a column added only here is refused there.
 _FORWARDING_ENGINES = frozenset({"Distributed", "Buffer"})
+# Beginnings of engines that remember inserts by themselves.
+_REMEMBERING = ("Replicated", "Shared")
 # A column of this kind has no place for a value of ours.
 _COMPUTED = frozenset({"MATERIALIZED", "ALIAS", "EPHEMERAL"})
 
@@ -184,7 +187,7 @@ def _fix(column: Column, existing: FoundColumn, found: Found) -> str:
 
 def _plan_guard(table: Table, found: Found, place: Place, result: Plan) -> None:
     """Without a window a plain MergeTree takes every repeat; replicated engines have one of their own."""
-    if found.engine.startswith(("Replicated", "Shared")) or _WINDOW_SET.search(found.engine_full):
+    if found.engine.startswith(_REMEMBERING) or _WINDOW_SET.search(found.engine_full):
         return
     if found.engine.endswith("MergeTree"):
         result.guards.append(
@@ -195,6 +198,13 @@ def _plan_guard(table: Table, found: Found, place: Place, result: Plan) -> None:
             f"{place.of(table)} is a {found.engine} table: a batch that is sent again after a broken "
             "connection is stored twice there; a MergeTree table would recognise it."
         )
+
+
+def forgets_inserts(engine_full: str) -> bool:
+    """Whether a table of these clauses takes every repeat although it could recognise one."""
+    engine = re.split(r"\W", engine_full, maxsplit=1)[0]
+    is_plain = engine.endswith("MergeTree") and not engine.startswith(_REMEMBERING)
+    return is_plain and not _WINDOW_SET.search(engine_full)
 
 
 def _definition(column: Column) -> str:

@@ -27,6 +27,7 @@ __all__ = [
     "View",
     "change_ttl",
     "change_view",
+    "change_window",
     "create_tables",
     "create_view",
     "parse_ttl",
@@ -160,6 +161,11 @@ def change_ttl(table: Stored, layout: Layout) -> str:
     """Return the statement that gives an existing table the time to live of ``layout``."""
     name = layout.stored(table.name)
     return f"ALTER TABLE {name}{layout.place.on_cluster} MODIFY {_ttl(table, layout)}"
+
+
+def change_window(table: str, layout: Layout) -> str:
+    """Return the statement that makes an existing table remember inserts."""
+    return f"ALTER TABLE {layout.stored(table)}{layout.place.on_cluster} MODIFY SETTING {_WINDOWS[_ONE_SERVER]}"
 
 
 def _documented(table: Table, place: Place) -> Stored:
