@@ -184,6 +184,11 @@ def test_large_events_continue_too_so_that_no_request_is_too_large() -> None:
     assert [len(span.events) for span in spans] == [2, 2, 2]
 
 
+def test_events_are_weighed_in_bytes_so_that_no_alphabet_makes_a_request_too_large() -> None:
+    spans = spans_of(kit.results(record(events=kit.events(4, {"picture": "\U0001f600" * 200_000}))))
+    assert [len(span.events) for span in spans] == [1, 1, 1, 1]
+
+
 def test_no_limit_of_the_sdk_cuts_anything(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("EVENT_COUNT", "ATTRIBUTE_COUNT", "ATTRIBUTE_VALUE_LENGTH"):
         monkeypatch.setenv(f"OTEL_SPAN_{name}_LIMIT", "1")

@@ -84,5 +84,8 @@ def event_row(owner: Any, seq: int, event: EventOf) -> dict[str, Any]:  # noqa: 
 
 
 def _weight(event: EventOf) -> int:
-    # Characters, not bytes: the limit is far from where it hurts.
-    return len(event.name) + sum(len(key) + len(value) for key, value in event.payload.items())
+    return _bytes(event.name) + sum(_bytes(key) + _bytes(value) for key, value in event.payload.items())
+
+
+def _bytes(given: str) -> int:
+    return len(given) if given.isascii() else len(given.encode())
