@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.client
 import json
@@ -275,8 +276,10 @@ def _texts(found: Any) -> dict[str, str]:
 def _text(value: AnyValue) -> str:
     kind = value.WhichOneof("value")
     if kind == "array_value":
-        texts = [item.string_value for item in value.array_value.values]
-        return json.dumps(texts, separators=(",", ":"), ensure_ascii=False)
+        items = [getattr(item, item.WhichOneof("value") or "string_value") for item in value.array_value.values]
+        return json.dumps(items, separators=(",", ":"), ensure_ascii=False)
+    if kind == "bytes_value":
+        return base64.b64encode(value.bytes_value).decode()
     if kind == "bool_value":
         return str(value.bool_value).lower()
     if kind == "double_value":

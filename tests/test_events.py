@@ -149,6 +149,23 @@ def test_properties_are_attributes_sorted_by_name(eventful: Finished) -> None:
     assert list(attributes.items()) == [("alpha", "two"), ("odd", "☃"), ("zeta", "3")]
 
 
+def test_a_property_that_cannot_be_put_into_words_costs_no_row(observed: Observed) -> None:
+    observed.bench.write(
+        test_wordless="""
+            class Detached:
+                def __str__(self):
+                    raise RuntimeError("no session")
+            def test_wordless(record_property):
+                record_property("user", Detached())
+                record_property("count", 3)
+        """
+    )
+    run = observed.run()
+    assert "1 result sent" in run.summary
+    (row,) = observed.rows("attributes")
+    assert row["attributes"] == {"count": "3", "user": "<Detached: RuntimeError in str()>"}
+
+
 def test_events_are_dropped_but_checked_where_they_are_off(observed: Observed) -> None:
     observed.bench.write(test_events=SUITE)
     done = finished(observed, observed.run("-k", "wrong or order"))

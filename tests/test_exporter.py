@@ -8,15 +8,19 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from pytest_test_observer import ClickHouseSpanExporter
+from pytest_test_observer._destinations import Answer, Reply
 from pytest_test_observer._destinations.clickhouse import ClickHouseDestination
 from pytest_test_observer._destinations.settings import ClickHouseSettings
 from pytest_test_observer._record import AllureMeta
 from pytest_test_observer._spans.batches import SpanMaker
 from tests import otlp_kit as kit
+from tests import parity, spans_kit
 from tests.otlp_kit import record
 
 if TYPE_CHECKING:
@@ -30,7 +34,7 @@ TABLES = ("", "_events", "_runs")
 TESTS = [
     record(
         0,
-        events=kit.events(3, {"": "e", "pytest.event.x": "y", "k": "נ\0"}),
+        events=kit.events(3, {"": "e", "k": "נ\0", "pytest.event.x": "y"}),
         attributes={"a": 'quote"'},
         allure=AllureMeta("1", "t", "s", {"feature": ["a", "b"]}, [("issue", "u", "n")]),
         markers=["m"],
@@ -110,6 +114,77 @@ def test_spans_of_a_program_are_passed_over_in_a_pipeline_of_its_own(
     assert query("SELECT nodeid, event_name, payload FROM spans_events") == [
         ("t.py::test", "clicked", {"where": "here"})
     ]
+
+
+# What a pipeline of somebody else can put into attributes that we name.
+ODD: list[dict[str, Any]] = [
+    {"pytest.attempt": "3", "code.line.number": "12", "pytest.duration": "0.5", "pytest.flaky": "true"},
+    {"pytest.attempt": "x", "code.line.number": -1, "pytest.duration": "fast", "pytest.flaky": 1},
+    {"pytest.attempt": 70_000, "code.line.number": 1.0, "pytest.duration": 3, "pytest.flaky": "maybe"},
+    {"pytest.attempt": -1, "code.line.number": 1.5, "pytest.duration": True, "pytest.markers": "slow"},
+    {"pytest.attempt": True, "pytest.markers": [1, 2], "pytest.status": ["passed"], "code.function.name": b"\x00\xff"},
+    {"pytest.markers": [True, False], "pytest.worker.id": 1e-7, "error.type": True, "pytest.reason": 7},
+    {"pytest.property.b": 3, "pytest.property.a": True, "pytest.property.d": ["x", "<y>"], "pytest.property.c": 1e21},
+    {"allure.label.z": ["f"], "allure.label.b": 1, "allure.label.a": "text", "allure.label.f": [1.5]},
+    {"allure.link.url": ["u", "v"], "allure.link.type": ["t"]},
+    {"allure.link.url": "u", "allure.link.type": ["t"], "allure.link.name": [1]},
+    {"pytest.exit_status": "zero", "pytest.collected": 2**40, "pytest.partial": "yes"},
+    {"pytest.exit_status": 2**20, "pytest.count.passed": "5", "pytest.run.attributes.x": 1},
+]
+
+
+def odd_spans(*more: dict[str, Any]) -> list[ReadableSpan]:
+    """Return spans of a pipeline of somebody else, each with an event."""
+    memory = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(memory))
+    for number, given in enumerate((*ODD, *more)):
+        attributes = {"pytest.nodeid": f"t::{number:02}", "pytest.phase": "call", **given}
+        with provider.get_tracer("theirs").start_as_current_span("t", attributes=attributes) as span:
+            span.add_event(
+                "e", {"pytest.event.seq": 0, "z": 1, "a": True, "pytest.event.x": "y", "l": ["<m>"], "": "e"}
+            )
+            span.add_event("f", {"pytest.event.seq": "no"})
+    return list(memory.get_finished_spans())
+
+
+def test_attributes_of_any_type_give_the_rows_that_the_views_give(
+    exporter: ClickHouseSpanExporter, clickhouse_server: ClickHouse, database: str, query: Any
+) -> None:
+    made = odd_spans()
+    assert exporter.export(made) is SpanExportResult.SUCCESS
+    exporter.shutdown()
+    parity.make_views(clickhouse_server, database)
+    data = spans_kit.exported(encode_spans(made))
+    clickhouse_server.execute("INSERT INTO otel_traces FORMAT JSONEachRow", data, database=database)
+    for table in TABLES:
+        here, there = (query(f"SELECT * FROM {name}{table} ORDER BY ALL") for name in ("spans", "pytest_results"))
+        assert here == there
+        assert here
+
+
+def test_a_text_without_a_utf_8_form_takes_no_other_span_along(exporter: ClickHouseSpanExporter, query: Any) -> None:
+    assert exporter.export(odd_spans({"pytest.property.\ud800": "\udc80"})) is SpanExportResult.SUCCESS
+    exporter.shutdown()
+    assert query("SELECT count() FROM spans") == [(len(ODD) + 1,)]
+    assert query(f"SELECT attributes FROM spans WHERE nodeid = 't::{len(ODD):02}'") == [({"\\ud800": "\\udc80"},)]
+
+
+def test_spans_that_come_after_the_end_are_dropped(exporter: ClickHouseSpanExporter, query: Any) -> None:
+    exporter.export(spans(kit.results(record(0))))
+    exporter.shutdown()
+    exporter.shutdown()
+    assert exporter.export(spans(kit.results(record(1)))) is SpanExportResult.FAILURE
+    assert query("SELECT count() FROM spans") == [(1,)]
+
+
+def test_an_embedded_database_is_free_for_others_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    exporter = ClickHouseSpanExporter("chdb://memory")
+    released: list[bool] = []
+    monkeypatch.setattr(exporter._destination, "send", lambda _batch: Reply(Answer.REFUSED, "no"))
+    monkeypatch.setattr(exporter._destination, "release", lambda: released.append(True))
+    assert exporter.export(spans(kit.results(record()))) is SpanExportResult.FAILURE
+    assert released == [True]
 
 
 def test_rows_that_are_not_stored_are_a_failure_that_says_why(caplog: pytest.LogCaptureFixture) -> None:

@@ -215,6 +215,20 @@ def test_a_suite_that_truly_closes_every_descriptor_leaves_its_rows(observed: Ob
     assert "3 results sent" in run.summary
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere paths are Unicode")
+def test_an_environment_that_is_no_utf_8_costs_no_row(observed: Observed) -> None:
+    observed.bench.write(test_h=END)
+    observed.bench.cache = observed.bench.cache.with_name("cache \udcff")
+    env = {"OTEL_SERVICE_NAME": "caf\udce9", "OTEL_RESOURCE_ATTRIBUTES": "team=\udcff"}
+    ci = {"GITHUB_ACTIONS": "true", "GITHUB_RUN_ID": "1", "GITHUB_HEAD_REF": "\udcfcber"}
+    run = observed.run(env=env | ci)
+    assert "2 results sent" in run.summary
+    rows = observed.rows("service, git_branch")
+    assert rows == [{"service": "caf\\udce9", "git_branch": "\\udcfcber"}] * 2
+    (row,) = observed.rows("attributes['team'] AS team", "pytest_results_runs", "run_id")
+    assert row == {"team": "\\udcff"}
+
+
 def test_modules_beside_the_tests_shadow_nothing_of_the_helper(observed: Observed) -> None:
     for name in ("json", "allure", "msgspec", "clickhouse_connect", "urllib3", "tempfile"):
         observed.bench.write(**{name: "raise RuntimeError('a module of the suite')"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc  # type: ignore[import-untyped]
 import pytest
@@ -13,6 +13,7 @@ import pytest
 from pytest_test_observer._destinations import Answer, Reply
 from pytest_test_observer._destinations.otlp import REQUEST_BYTES, OtlpDestination
 from pytest_test_observer._destinations.settings import OtlpSettings
+from pytest_test_observer._record import FixtureTimes
 from tests import otlp_kit as kit
 from tests.otlp_kit import record
 from tests.servers.faulty import faulty
@@ -151,6 +152,50 @@ def test_what_a_collector_finds_too_large_is_refused_not_tried_for_ever(receiver
     reply = to(receiver.endpoint(GRPC), GRPC).send(kit.results(record(attributes={"p": "x" * 5_000_000})))
     assert reply.answer is REFUSED
     assert "too large" in reply.message
+
+
+@both
+def test_a_line_with_more_than_a_request_takes_travels_in_several(receiver: Receiver, protocol: str) -> None:
+    chatty = record(0, events=kit.events(12, {"a": "x" * 600_000}))
+    fixtures = [
+        FixtureTimes("_unittest_setUpClass_fixture", "class", "setup", kit.START_NS + n, kit.START_NS + n + 1, "t.py")
+        for n in range(16_000)
+    ]
+    run = kit.batch_of("runs", [kit.run_line(kit.run_record(), fixtures=fixtures)], kit.begin())
+    destination = to(receiver.endpoint(protocol), protocol, timeout_s=20)
+    assert [destination.send(batch) for batch in (kit.results(chatty), run)] == [Reply(TAKEN)] * 2
+    destination.close()
+    assert max(len(request.body) for request in receiver.requests) <= REQUEST_BYTES
+    assert len(receiver.spans) == len({span.span_id for span in receiver.spans})
+    assert sum(len(span.events) for span in receiver.spans) == 12
+    assert sum("pytest.fixture.name" in span.attributes for span in receiver.spans) == 16_000
+
+
+@pytest.mark.parametrize(
+    ("code", "answer"),
+    [(grpc.StatusCode.INVALID_ARGUMENT, PARTLY), (grpc.StatusCode.UNAUTHENTICATED, IN_DOUBT)],
+)
+def test_of_a_line_in_several_requests_a_part_can_be_stored(
+    receiver: Receiver, code: grpc.StatusCode, answer: Answer
+) -> None:
+    receiver._codes += [None, (code, "no more")]  # the second request only
+    destination = to(receiver.endpoint(GRPC), GRPC)
+    reply = destination.send(kit.results(record(0, events=kit.events(12, {"a": "x" * 600_000}))))
+    destination.close()
+    assert reply.answer is answer
+    assert receiver.spans
+
+
+@both
+@pytest.mark.parametrize("fields", [{"start_ns": -5, "end_ns": 7}, {"trace_id": "f" * 40}])
+def test_what_otlp_has_no_room_for_is_refused_and_not_tried_for_ever(
+    receiver: Receiver, protocol: str, fields: dict[str, Any]
+) -> None:
+    destination = to(receiver.endpoint(protocol), protocol)
+    reply = destination.send(kit.results(record(**fields)))
+    destination.close()
+    assert reply.answer is REFUSED
+    assert receiver.requests == []
 
 
 @both

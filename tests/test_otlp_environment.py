@@ -82,6 +82,14 @@ def test_a_malformed_header_is_told_but_not_shown() -> None:
     assert "s3cr3t" not in f"{note}{settings!r}"
 
 
+@pytest.mark.parametrize("name", ["x-bin", "a!b", "~"])
+def test_a_header_that_only_http_can_carry_is_left_out_for_grpc(name: str) -> None:
+    assert resolved(protocol="http/protobuf", HEADERS=f"{name}=1,ok=2").headers == {name: "1", "ok": "2"}
+    settings = resolved(protocol="grpc", HEADERS=f"{name}=1,ok=2")
+    assert settings.headers == {"ok": "2"}
+    assert len(settings.notes) == 1
+
+
 def test_user_and_password_in_an_endpoint_become_a_header_and_leave_the_endpoint() -> None:
     for given in ({"endpoint": "http://me:p%40ss@c:4317"}, {"ENDPOINT": "http://me:p%40ss@c:4317"}):
         settings = resolved(**given)

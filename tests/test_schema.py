@@ -125,7 +125,34 @@ def test_a_column_of_another_type_is_a_conflict_with_two_ways_out() -> None:
     assert conflict.endswith("ALTER TABLE `db`.`t` MODIFY COLUMN `status` LowCardinality(String)")
 
 
-@pytest.mark.parametrize("kind", ["ALIAS", "MATERIALIZED"])
+def test_a_column_of_the_key_cannot_be_altered_so_no_sql_says_so() -> None:
+    clauses = "MergeTree PARTITION BY toYYYYMM(timestamp) ORDER BY (nodeid, timestamp)"
+    columns = {"timestamp": FoundColumn("DateTime64(6)"), "status": FoundColumn("UInt8")}
+    found = as_documented(RESULTS, **columns)._replace(engine_full=f"{clauses} SETTINGS {WINDOW} = 10000")
+    (conflict,) = plan(existing(found), PLACE).conflicts
+    assert conflict.endswith("Rename or drop the table or choose another --ch-table.")
+
+
+@pytest.mark.parametrize("kind", ["ALIAS 'x'", "MATERIALIZED 'x'", "EPHEMERAL"])
+def test_the_sql_that_a_message_shows_makes_a_computed_column_ours(
+    kind: str, database: str, query: Callable[[str], list[tuple[Any, ...]]]
+) -> None:
+    place = Place(database, "t")
+    query(
+        create_table(RESULTS, place).replace("`ci_url` String", f"`ci_url` String {kind}").replace("UInt32", "UInt64")
+    )
+
+    def conflicts() -> list[str]:
+        columns = query(f"SELECT name, type, default_kind FROM system.columns WHERE database = '{database}'")
+        found = Found("MergeTree", GUARDED, {name: FoundColumn(*rest) for name, *rest in columns})
+        return plan(existing(found), place).conflicts
+
+    (conflict,) = conflicts()
+    query(conflict.partition("or run: ")[2])
+    assert conflicts() == []
+
+
+@pytest.mark.parametrize("kind", ["ALIAS", "MATERIALIZED", "EPHEMERAL"])
 def test_a_computed_column_with_a_name_of_ours_is_a_conflict(kind: str) -> None:
     (conflict,) = plan(existing(as_documented(RESULTS, file=FoundColumn("String", kind))), PLACE).conflicts
     assert f"column `file` is {kind}" in conflict

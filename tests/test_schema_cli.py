@@ -12,7 +12,7 @@ from pytest_test_observer._cli import main
 from pytest_test_observer._columns import TABLES
 from pytest_test_observer._destinations.schema import Place, create_table
 from pytest_test_observer._settings import SETTINGS
-from pytest_test_observer._views.layout import Layout, parse_ttl, statements
+from pytest_test_observer._views.layout import Layout, create_tables, parse_ttl, statements
 from tests.parity import NAMES, counts
 from tests.spans_kit import Hostile, exported, request, span_of_run, spans_of_test
 
@@ -76,6 +76,16 @@ def test_apply_brings_tables_and_views_of_an_older_version_up_to_this_one(
     assert query("SELECT attempt, error_type FROM pytest_results") == [(test.attempt, test.error_type)]
 
 
+def test_apply_has_tables_that_the_exporter_made_itself_remember_inserts(
+    apply: Callable[..., Result], clickhouse_server: ClickHouse, database: str, query: Query
+) -> None:
+    for statement in create_tables(Layout(Place(database, "pytest_results")))[3:]:
+        clickhouse_server.execute(statement.replace("non_replicated_deduplication_window = 10000, ", ""))
+    assert apply().exit_code == 0
+    settings = "SELECT countIf(engine_full LIKE '%deduplication_window = 10000%') FROM system.tables WHERE database = "
+    assert query(f"{settings}'{database}' AND name LIKE 'otel_%'") == [(2,)]
+
+
 def test_two_tables_can_be_fed_by_the_same_spans(
     apply: Callable[..., Result], clickhouse_server: ClickHouse, database: str, query: Query
 ) -> None:
@@ -104,6 +114,23 @@ def test_an_interval_that_is_none_is_a_usage_error(given: str) -> None:
     result = run("print", f"--ttl={given}")
     assert result.exit_code == 2
     assert "as in '90 DAY'" in result.output
+
+
+@pytest.mark.parametrize("given", ["51 YEAR", "99999 MONTH", "9999 WEEK"])
+def test_an_interval_beyond_the_engines_time_would_delete_rows_at_once_and_is_refused(given: str) -> None:
+    result = run("print", f"--ttl={given}")
+    assert result.exit_code == 2
+    assert "at most 50 years" in result.output
+
+
+def test_the_longest_interval_keeps_rows(database: str, query: Query) -> None:
+    table = f"{database}.kept"
+    (ttl,) = {
+        line for line in run("print", "--ttl=50 YEAR").output.splitlines() if line.startswith("TTL toDateTime(time")
+    }
+    query(f"CREATE TABLE {table} (timestamp DateTime64(3)) ENGINE = MergeTree ORDER BY () {ttl}")
+    query(f"INSERT INTO {table} SELECT now64(3)")
+    assert query(f"SELECT count() FROM {table}") == [(1,)]
 
 
 def test_apply_without_a_server_says_what_to_give() -> None:

@@ -184,6 +184,11 @@ def test_large_events_continue_too_so_that_no_request_is_too_large() -> None:
     assert [len(span.events) for span in spans] == [2, 2, 2]
 
 
+def test_events_are_weighed_in_bytes_so_that_no_alphabet_makes_a_request_too_large() -> None:
+    spans = spans_of(kit.results(record(events=kit.events(4, {"picture": "\U0001f600" * 200_000}))))
+    assert [len(span.events) for span in spans] == [1, 1, 1, 1]
+
+
 def test_no_limit_of_the_sdk_cuts_anything(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("EVENT_COUNT", "ATTRIBUTE_COUNT", "ATTRIBUTE_VALUE_LENGTH"):
         monkeypatch.setenv(f"OTEL_SPAN_{name}_LIMIT", "1")
@@ -225,6 +230,22 @@ def test_phases_and_fixtures_stand_below_the_test_at_their_measured_times() -> N
     assert len({span.span_id for span in (test, setup, call, db)}) == 4
 
 
+def test_a_fixture_that_a_test_asks_for_while_it_runs_stands_below_its_call() -> None:
+    phases = [
+        PhaseTimes("setup", START_NS, START_NS + 100, "passed"),
+        PhaseTimes("call", START_NS + 100, START_NS + 200, "passed"),
+        PhaseTimes("teardown", START_NS + 200, START_NS + 300, "passed"),
+    ]
+    fixtures = [
+        FixtureTimes("lazy", "function", "setup", START_NS + 110, START_NS + 120),
+        FixtureTimes("lazy", "function", "teardown", START_NS + 210, START_NS + 220),
+        FixtureTimes("measured by another clock", "function", "setup", START_NS - 10, START_NS + 20),
+    ]
+    line = kit.result_line(record(), phases=phases, fixtures=fixtures)
+    _, setup, call, teardown, *found = spans_of(kit.batch_of("results", [line]))
+    assert [span.parent_span_id for span in found] == [call.span_id, teardown.span_id, setup.span_id]
+
+
 def test_the_session_span_has_what_the_row_of_the_run_has() -> None:
     run = kit.run_record(status="failure", exit_status=1)
     (span,) = spans_of(kit.batch_of("runs", [kit.run_line(run)], kit.begin()))
@@ -258,6 +279,21 @@ def test_modules_are_roots_linked_to_the_session_and_own_their_fixtures() -> Non
     assert own.links == [(session.trace_id, session.span_id)]
     assert (browser.trace_id, browser.parent_span_id) == (session.trace_id, session.span_id)
     assert (db.trace_id, db.parent_span_id) == (own.trace_id, own.span_id)
+
+
+@pytest.mark.parametrize("name", ["", "tests/test_a.py"])
+def test_fixtures_stand_in_the_trace_that_was_growing(name: str) -> None:
+    parts = [
+        ModuleTimes(name, START_NS + 100 * number, START_NS + 100 * number + 50, f"{number:032x}", f"{number:016x}")
+        for number in (1, 2, 3)
+    ]
+    times = [(START_NS + 110, 1), (START_NS + 210, 2), (START_NS + 340, 3)]
+    fixtures = [FixtureTimes("db", "class", "setup", start, start + 5, "tests/test_a.py") for start, _ in times]
+    line = kit.run_line(kit.run_record(), modules=parts, fixtures=fixtures)
+    found = [span for span in spans_of(kit.batch_of("runs", [line])) if span.name == "db"]
+    assert [(span.trace_id, span.parent_span_id) for span in found] == [
+        (f"{number:032x}", f"{number:016x}") for _, number in times
+    ]
 
 
 def test_a_line_written_for_clickhouse_alone_gives_a_span_with_milliseconds() -> None:

@@ -94,6 +94,11 @@ def test_every_column_comes_back_whatever_it_holds() -> None:
     assert found["events"] == kit.rows_in(events)
 
 
+def test_the_session_that_could_not_be_collected_has_no_name_and_yet_a_row() -> None:
+    batch = kit.results(record(nodeid="", status="broken", outcome="error", when_phase="collect"), began=kit.begin())
+    assert back(batch)["results"] == kit.rows_in(batch)
+
+
 def test_the_events_of_a_long_test_come_back_under_the_span_of_the_test() -> None:
     test = record(events=kit.events(3_000))
     events = kit.batch_of("events", [kit.event_lines(test, carried=False)])

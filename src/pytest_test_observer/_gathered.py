@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_test_observer._errors import NO_ERROR, ErrorText, error_text, joined, reason
 from pytest_test_observer._record import NS_PER_S, PhaseTimes
-from pytest_test_observer._text import Cover, storable
+from pytest_test_observer._text import Cover, in_words, storable
 from pytest_test_observer._verdict import PHASES, Attempt, Phase, Verdict
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Gathered:
         if said != "passed" or xfail:
             self._add_trouble(report, when, said)
         if report.user_properties:
-            pairs = {storable(str(name)): storable(str(value)) for name, value in report.user_properties}
+            pairs = {in_words(name): in_words(value) for name, value in report.user_properties}
             self.attributes = dict(sorted(pairs.items()))
 
     def _phase(self, report: pytest.TestReport, said: str, *, xfail: bool = False) -> Phase:

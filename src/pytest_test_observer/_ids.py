@@ -15,7 +15,8 @@ try:  # hashlib would load OpenSSL; the standard library's random avoids that in
 except ImportError:  # a Python without its own
     from hashlib import blake2b
 
-_TRACEPARENT = r"^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(-.*)?$"
+# Version 00 ends after the flags, later ones may say more.
+_TRACEPARENT = r"^(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(-.*)?$"
 
 # Tempo keeps 5 MB of a trace and drops the rest without a word; a lean span has 440 bytes there.
 TESTS_PER_TRACE = 2_000

@@ -54,10 +54,19 @@ def nested_identity(key: Key) -> Identity:
 
 
 class Inner(NamedTuple):
-    """What has spans below a test's, by ``otlp_detail``."""
+    """What has spans below a test's, by ``otlp_detail``; ``shared`` counts those of fixtures that it does not own.
+
+    They stand beside the test's, in its trace.
+    """
 
     phases: Sequence[PhaseTimes] = ()
     fixtures: Sequence[FixtureTimes] = ()
+    shared: int = 0
+
+    @property
+    def spans(self) -> int:
+        """How many spans of the trace they are."""
+        return len(self.phases) + len(self.fixtures) + self.shared
 
 
 NO_INNER = Inner()
@@ -139,7 +148,7 @@ class Naming:
         if ids.scope == "test":
             (trace_id, span_id), parent_span_id = ids.test(nodeid, 1)
         else:
-            spans_below = 0 if inner is NO_INNER else len(inner.phases) + len(inner.fixtures)
+            spans_below = 0 if inner is NO_INNER else inner.spans
             trace_id, parent_span_id = self.traces.place(nodeid, spans_below, start_ns, end_ns)
             span_id = ids.span_id(nodeid, 1)
         self.tally.ordinary += 1
@@ -192,7 +201,7 @@ class Naming:
         events = extras.events if extras else []
         for event in events:
             payloads += text_bytes((event.name, *chain.from_iterable(event.payload.items())))
-        return estimated_size(nodeid, texts, len(events), payloads, len(facts.inner.phases) + len(facts.inner.fixtures))
+        return estimated_size(nodeid, texts, len(events), payloads, facts.inner.spans)
 
     def crashed(
         self, running: Running, error: ErrorText, noticed_ns: int, gathered: Gathered | None = None

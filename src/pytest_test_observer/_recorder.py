@@ -250,8 +250,10 @@ class Recorder:
         if self._is_lean:
             return NO_INNER
         fixtures = extras.fixtures if extras else []
-        self.shared_fixtures += [times for times in fixtures if times.scope != "function"]
-        return Inner(times_of(phases), [times for times in fixtures if times.scope == "function"])
+        own = [times for times in fixtures if times.scope == "function"]
+        shared = [times for times in fixtures if times.scope != "function"]
+        self.shared_fixtures += shared
+        return Inner(times_of(phases), own, len(shared))
 
     def _allowed(self, text: ErrorText) -> ErrorText:
         if self._errors == "full":

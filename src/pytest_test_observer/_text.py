@@ -24,6 +24,14 @@ def storable(text: str) -> str:
     return text
 
 
+def in_words(value: object) -> str:
+    """Return what the suite gave us as a storable text: its objects may fail when they are asked for one."""
+    try:
+        return storable(str(value))
+    except Exception as error:  # noqa: BLE001 - whatever it is, the test has a row
+        return f"<{type(value).__name__}: {type(error).__name__} in str()>"
+
+
 def storable_deep(value: Any) -> Any:  # noqa: ANN401 - walks plain data of any shape
     """Return plain data with every string in it made storable."""
     if isinstance(value, str):

@@ -54,6 +54,7 @@ class ClickHouseSpanExporter(SpanExporter):
     ) -> None:
         target = parse_clickhouse(url)
         self._lock = threading.Lock()
+        self._is_shut_down = False
         self._destination = ClickHouseDestination(
             ClickHouseSettings(
                 embedded=target.embedded,
@@ -78,19 +79,26 @@ class ClickHouseSpanExporter(SpanExporter):
         The same spans in the same order may be exported again: the server recognises what it has.
         """
         with self._lock:
-            for batch in _batches(spans):
-                reply = self._destination.send(batch)
-                if reply.answer is not Answer.TAKEN:
-                    _logger.error(
-                        "%d rows were not written to %s: %s", batch.rows, self._destination.label, reply.message
-                    )
-                    return SpanExportResult.FAILURE
-            self._destination.release()
+            if self._is_shut_down:
+                _logger.warning("%d spans came after the exporter was shut down; they are dropped", len(spans))
+                return SpanExportResult.FAILURE
+            try:
+                return self._write(_batches(spans))
+            finally:
+                self._destination.release()
+
+    def _write(self, batches: list[Batch]) -> SpanExportResult:
+        for batch in batches:
+            reply = self._destination.send(batch)
+            if reply.answer is not Answer.TAKEN:
+                _logger.error("%d rows were not written to %s: %s", batch.rows, self._destination.label, reply.message)
+                return SpanExportResult.FAILURE
         return SpanExportResult.SUCCESS
 
     def shutdown(self) -> None:
-        """Disconnect."""
+        """Disconnect; spans that come later are dropped. Idempotent."""
         with self._lock:
+            self._is_shut_down = True
             self._destination.close()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002 (nothing is held back)

@@ -97,14 +97,17 @@ class _Watch:
         self.spans = 0
         self.limit: int | None = None
         self.too_large = False
+        self.is_encoded = False
         self.reply = _NEVER_ASKED
 
     def begin(self, spans: int, limit: int | None) -> None:
         """Forget the last request; the next one has so many spans, and may have ``limit`` bytes."""
-        self.spans, self.limit, self.too_large, self.reply = spans, limit, False, _NEVER_ASKED
+        self.spans, self.limit, self.reply = spans, limit, _NEVER_ASKED
+        self.too_large = self.is_encoded = False
 
     def measure(self, size: int) -> None:
         """Look at the size of an encoded request, before it is sent."""
+        self.is_encoded = True
         self.too_large = self.limit is not None and size > self.limit
         if self.too_large:
             raise TooLarge
@@ -156,7 +159,8 @@ class _ExporterSender:
         except (Answered, TooLarge):
             pass
         except Exception as error:  # noqa: BLE001 (whatever a library raises is an answer)
-            self._watch.reply = reply_to_break(error)
+            if self._watch.is_encoded:  # else the spans are why: a time or an id that OTLP has no room for
+                self._watch.reply = reply_to_break(error)
 
 
 class _Session(requests.Session):

@@ -28,6 +28,8 @@ __all__ = ["OtlpDestination", "OtlpSettings"]
 # Collectors take 4 MiB in one message of gRPC unless told otherwise.
 REQUEST_BYTES = 4_000_000
 _READY = Reply(Answer.TAKEN)
+# What an answer means where other spans of the line were taken before: they are stored.
+_AFTER_OTHERS = {Answer.REFUSED: Answer.PARTLY, Answer.UNAVAILABLE: Answer.IN_DOUBT}
 _PROXY_VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy")
 
 
@@ -134,10 +136,12 @@ class OtlpDestination:
 
         assert self._sender is not None
         spans = [span for piece in pieces for span in piece.spans]
+        middle = len(pieces) // 2
         try:
-            reply = self._sender.send(spans, REQUEST_BYTES if len(pieces) > 1 else None)
+            reply = self._sender.send(spans, REQUEST_BYTES if len(spans) > 1 else None)
         except TooLarge:
-            middle = len(pieces) // 2
+            if not middle:
+                return self._send_apart(pieces[0], taken)
             first = self._send(pieces[:middle], taken)
             if first.answer not in (Answer.TAKEN, Answer.REFUSED):
                 return first
@@ -146,6 +150,26 @@ class OtlpDestination:
         if reply.answer is Answer.TAKEN:
             taken += pieces
         return reply
+
+    def _send_apart(self, piece: Piece, taken: list[Piece]) -> Reply:
+        """Send the spans of one line in several requests: a test's with its events, a run's with its fixtures."""
+        from pytest_test_observer._destinations._otlp_senders import TooLarge  # noqa: PLC0415 (heavy)
+
+        assert self._sender is not None
+        waiting, sent = [piece.spans], 0
+        while waiting:
+            spans = waiting.pop()
+            middle = len(spans) // 2
+            try:
+                reply = self._sender.send(spans, REQUEST_BYTES if middle else None)
+            except TooLarge:
+                waiting += [spans[middle:], spans[:middle]]
+                continue
+            if reply.answer is not Answer.TAKEN:
+                return reply._replace(answer=_AFTER_OTHERS.get(reply.answer, reply.answer)) if sent else reply
+            sent += len(spans)
+        taken.append(piece)
+        return _READY
 
     def _is_settled(self, piece: Piece) -> bool:
         return bool(self._settled) and all(_digest(line) in self._settled for line in piece.lines)

@@ -31,8 +31,9 @@ _COMPRESSIONS = ("none", "gzip", "deflate")
 # Python's exporters read seconds where the specification says milliseconds: either way no request takes longer.
 _LONGEST_TIMEOUT_S = 30.0
 _TIMEOUT_S = 10.0
-# What header names are made of (RFC 9110, token); values are printable ASCII, or gRPC and HTTP refuse them.
-_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+# What header names are made of (RFC 9110, token; gRPC has less, and bytes in those in -bin); values are printable
+# ASCII, or gRPC and HTTP refuse them.
+_HEADER_NAMES = {GRPC: re.compile(r"[0-9A-Za-z_.\-]+(?<!-bin)"), HTTP: re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")}
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
 
 
@@ -67,7 +68,7 @@ def otlp_settings(settings: Settings, environ: Mapping[str, str]) -> OtlpSetting
         endpoint=url,
         protocol=protocol,
         insecure=_insecure(target.scheme, variables),
-        headers={**_headers(variables, notes), **_authorization(target.user, target.password)},
+        headers={**_headers(variables, protocol, notes), **_authorization(target.user, target.password)},
         timeout_s=_timeout(variables, notes),
         compression=_compression(variables, notes),
         certificate=variables.path("CERTIFICATE"),
@@ -121,15 +122,16 @@ def _insecure(scheme: str, variables: _Variables) -> bool:
     return scheme == "http" if scheme else variables.get("INSECURE").lower() == "true"
 
 
-def _headers(variables: _Variables, notes: list[str]) -> dict[str, str]:
+def _headers(variables: _Variables, protocol: str, notes: list[str]) -> dict[str, str]:
     """Return the pairs ``name=value`` of the variable, percent-decoded; others are left out, unseen."""
     found = {}
     for pair in variables.get("HEADERS").split(","):
         name, equals, value = (unquote(part).strip() for part in pair.partition("="))
-        if equals and _HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value):
+        if equals and _HEADER_NAMES[protocol].fullmatch(name) and _HEADER_VALUE.fullmatch(value):
             found[name.lower()] = value
         elif pair.strip() and not notes:
-            notes.append(f"{variables.name('HEADERS')} has a part that is no name=value pair; it was left out")
+            name = variables.name("HEADERS")
+            notes.append(f"{name} has a part that is no name=value pair for {protocol}; it was left out")
     return found
 
 

@@ -18,6 +18,7 @@ __all__ = [
     "Plan",
     "add_columns",
     "create_table",
+    "forgets_inserts",
     "one_line",
     "plan",
     "quoted",
@@ -29,8 +30,10 @@ _WINDOW_SET = re.compile(rf"\b{_WINDOW}\s*=\s*[1-9]")
 _READ_ONLY_ENGINES = frozenset({"View", "LiveView", "WindowView", "MaterializedView", "Dictionary", "Merge"})
 # These hand rows on to another table: a column added only here is refused there.
 _FORWARDING_ENGINES = frozenset({"Distributed", "Buffer"})
+# Beginnings of engines that remember inserts by themselves.
+_REMEMBERING = ("Replicated", "Shared")
 # A column of this kind has no place for a value of ours.
-_COMPUTED = frozenset({"MATERIALIZED", "ALIAS"})
+_COMPUTED = frozenset({"MATERIALIZED", "ALIAS", "EPHEMERAL"})
 
 
 class Place(NamedTuple):
@@ -162,18 +165,29 @@ def _column_conflict(table: Table, found: Found, place: Place) -> str:
             causes.append(f"column {quoted(column.name)} is {existing.type}, wanted {column.type}")
         else:
             continue
-        fixes.append(f"MODIFY COLUMN {_definition(column)}")
+        fixes.append(_fix(column, existing, found))
     if not causes:
         return ""
+    # An ALTER that the engine refuses would be no way out.
+    alter = f", or run: ALTER TABLE {place.of(table)}{place.on_cluster} {', '.join(fixes)}" if all(fixes) else "."
     return (
         f"{place.of(table)}: {', '.join(causes)}; nothing was written. Rename or drop the table or choose "
-        f"another --ch-table, or run: ALTER TABLE {place.of(table)}{place.on_cluster} {', '.join(fixes)}"
+        f"another --ch-table{alter}"
     )
+
+
+def _fix(column: Column, existing: FoundColumn, found: Found) -> str:
+    """Return what of an ALTER makes a column ours, empty where none does: in the key of a table none may."""
+    if existing.kind == "EPHEMERAL":  # it has no values, and nothing removes only that
+        return f"DROP COLUMN {quoted(column.name)}, ADD COLUMN {_definition(column)}"
+    if existing.kind in _COMPUTED:  # MODIFY COLUMN with a type alone leaves it computed
+        return f"MODIFY COLUMN {quoted(column.name)} REMOVE {existing.kind}"
+    return "" if re.search(rf"\b{column.name}\b", found.engine_full) else f"MODIFY COLUMN {_definition(column)}"
 
 
 def _plan_guard(table: Table, found: Found, place: Place, result: Plan) -> None:
     """Without a window a plain MergeTree takes every repeat; replicated engines have one of their own."""
-    if found.engine.startswith(("Replicated", "Shared")) or _WINDOW_SET.search(found.engine_full):
+    if found.engine.startswith(_REMEMBERING) or _WINDOW_SET.search(found.engine_full):
         return
     if found.engine.endswith("MergeTree"):
         result.guards.append(
@@ -184,6 +198,13 @@ def _plan_guard(table: Table, found: Found, place: Place, result: Plan) -> None:
             f"{place.of(table)} is a {found.engine} table: a batch that is sent again after a broken "
             "connection is stored twice there; a MergeTree table would recognise it."
         )
+
+
+def forgets_inserts(engine_full: str) -> bool:
+    """Whether a table of these clauses takes every repeat although it could recognise one."""
+    engine = re.split(r"\W", engine_full, maxsplit=1)[0]
+    is_plain = engine.endswith("MergeTree") and not engine.startswith(_REMEMBERING)
+    return is_plain and not _WINDOW_SET.search(engine_full)
 
 
 def _definition(column: Column) -> str:

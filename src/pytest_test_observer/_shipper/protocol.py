@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
-from typing import Union
+from typing import Any, TypeVar, Union
 
 import msgspec
 
@@ -48,13 +49,17 @@ class Final(msgspec.Struct, frozen=True, tag_field="kind", tag="final"):
 
 ToHelper = Union[Task, Flush, Done]  # noqa: UP007 - msgspec reads it at run time
 FromHelper = Union[Ready, Final]  # noqa: UP007
+_Message = TypeVar("_Message")
 
 _encode = msgspec.json.Encoder().encode
 
 
 def encode_message(message: ToHelper | FromHelper) -> bytes:
     """Return a message as it goes through a pipe."""
-    return _encode(message) + b"\n"
+    try:
+        return _encode(message) + b"\n"
+    except UnicodeEncodeError:  # a path need not be UTF-8, and msgspec has no form for such text
+        return json.dumps(msgspec.to_builtins(message)).encode() + b"\n"
 
 
 class Inbox:
@@ -82,9 +87,19 @@ def _from_helper() -> msgspec.json.Decoder[FromHelper]:
 
 def decode_to_helper(line: bytes) -> ToHelper:
     """Read a line that pytest wrote; raises msgspec.MsgspecError."""
-    return _to_helper().decode(line)
+    return _decoded(line, _to_helper(), ToHelper)
 
 
 def decode_from_helper(line: bytes) -> FromHelper:
     """Read a line that the helper wrote; raises msgspec.MsgspecError."""
-    return _from_helper().decode(line)
+    return _decoded(line, _from_helper(), FromHelper)
+
+
+def _decoded(line: bytes, decoder: msgspec.json.Decoder[_Message], kind: Any) -> _Message:  # noqa: ANN401 - a union
+    try:
+        return decoder.decode(line)
+    except msgspec.DecodeError:
+        if b"\\ud" not in line:
+            raise
+        message: _Message = msgspec.convert(json.loads(line), kind)
+        return message

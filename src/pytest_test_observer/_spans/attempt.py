@@ -8,7 +8,7 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import Link, SpanContext, Status, StatusCode
 
 from pytest_test_observer._columns import EVENTS, RESULTS
-from pytest_test_observer._spans.attributes import Attributes, ScopeMapping
+from pytest_test_observer._spans.attributes import NODEID, Attributes, ScopeMapping
 from pytest_test_observer._spans.events import Numbered, attributes_of, numbered, portions
 from pytest_test_observer._spans.identity import context_of, derived_id
 from pytest_test_observer._spans.lines import SpanPart, times_of
@@ -119,14 +119,20 @@ def fixture_span(fixture: FixtureTimes, parent: SpanContext, resource: Resource,
 def _inner_spans(row: Any, part: SpanPart, resource: Resource) -> Iterator[ReadableSpan]:  # noqa: ANN401
     """Return the spans of phases, and those of fixtures below the phase that they ran in."""
     above = context_of(row.trace_id, row.span_id)
-    more: Attributes = {"pytest.nodeid": row.nodeid}
+    more: Attributes = {NODEID: row.nodeid}
     phases: dict[str, SpanContext] = {}
     for phase in part.phases:
         context = context_of(row.trace_id, derived_id(row.span_id, "phase", phase.when))
         phases[phase.when] = context
         yield _phase_span(phase, context, above, resource, more)
     for fixture in part.fixtures:
-        yield fixture_span(fixture, phases.get(fixture.when, above), resource, more)
+        yield fixture_span(fixture, phases.get(_phase_around(fixture, part.phases), above), resource, more)
+
+
+def _phase_around(fixture: FixtureTimes, phases: Sequence[PhaseTimes]) -> str:
+    """Return the phase that a fixture ran in: one that a test asks for while it runs is set up in its call."""
+    around = [phase.when for phase in phases if phase.start_ns <= fixture.start_ns <= phase.end_ns]
+    return fixture.when if fixture.when in around or not around else around[-1]
 
 
 def _phase_span(

@@ -6,23 +6,28 @@ where they say something (``code.line.number`` counts from 1).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from pytest_test_observer._spans.lines import plain_type
+from pytest_test_observer._spans.values import listed, text, value_reader
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from pytest_test_observer._columns import Column, Table
 
 Attributes = dict[str, Any]
 
 EVERY = "*"
 OURS = "pytest."
+NODEID = "pytest.nodeid"
 # Stand in the exception event, not among the attributes of the span.
 EXCEPTION = "exception."
 _LINK_PARTS = ("type", "url", "name")
 _LINKS = "Array(Tuple(String, String, String))"
+# What a column has where there is no attribute, if not what an empty text gives.
+_EMPTY: dict[str, Any] = {"Array(String)": ()}
 
 
 class ScopeMapping:
@@ -34,7 +39,7 @@ class ScopeMapping:
         self._single = [(column.attribute, _always(column, scope)) for column in single]
         self._get: Callable[[Any], tuple[Any, ...]] = attrgetter(*(column.name for column in single))
         self._several = [column for column in columns if column.attribute.endswith(EVERY)]
-        self._columns = columns
+        self._readers = [(column.name, _reader(column)) for column in columns]
 
     def attributes(self, row: Any) -> Attributes:  # noqa: ANN401 - see lines.read_line
         """Return the attributes that say what ``row`` says."""
@@ -51,7 +56,7 @@ class ScopeMapping:
 
     def columns(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
         """Return the columns that ``attributes`` say; the way back."""
-        return {column.name: _read(column, attributes) for column in self._columns}
+        return {name: read(attributes) for name, read in self._readers}
 
 
 def _travels(column: Column) -> bool:
@@ -59,6 +64,8 @@ def _travels(column: Column) -> bool:
 
 
 def _always(column: Column, scope: str) -> bool:
+    if column.attribute == NODEID:  # makes a test's span of it; the session, which can fail to collect, has none
+        return True
     is_number = "Int" in column.type or column.type in ("Float64", "Bool")
     return is_number and scope == "record" and column.attribute.startswith(OURS)
 
@@ -71,22 +78,33 @@ def _spread(column: Column, value: Any) -> Attributes:  # noqa: ANN401 - of the 
     return {prefix + name: item for name, item in value.items()}
 
 
-_EMPTY: dict[str, Callable[[], Any]] = {"String": str, "Array(String)": list, "Float64": float, "Bool": bool}
-
-
-def _read(column: Column, attributes: Mapping[str, Any]) -> Any:  # noqa: ANN401 - of the column's type
+def _reader(column: Column) -> Callable[[Mapping[str, Any]], Any]:
     if not column.attribute.endswith(EVERY):
-        value = attributes.get(column.attribute, _EMPTY.get(plain_type(column.type), int)())
-        return list(value) if isinstance(value, tuple) else value
+        read, attribute, empty = value_reader(column.type), column.attribute, _EMPTY.get(plain_type(column.type), "")
+        return lambda attributes: read(attributes.get(attribute, empty))
     prefix = column.attribute.removesuffix(EVERY)
     if column.type == _LINKS:
-        columns = [attributes.get(prefix + part, ()) for part in _LINK_PARTS]
-        return [list(link) for link in zip(*columns, strict=False)]
-    named = {name.removeprefix(prefix): value for name, value in attributes.items() if name.startswith(prefix)}
-    if plain_type(column.type) == "Map(String, String)":
-        return named
-    return {name: _listed(value) for name, value in named.items()}
+        return lambda attributes: _links(attributes, prefix)
+    read = text if plain_type(column.type) == "Map(String, String)" else listed
+    return lambda attributes: _named(attributes, prefix, read)
 
 
-def _listed(value: Any) -> list[Any]:  # noqa: ANN401 - an attribute of a foreign pipeline can have any type
-    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+def _named(attributes: Mapping[str, Any], prefix: str, read: Callable[[Any], Any]) -> dict[str, Any]:
+    """Return the attributes that begin with ``prefix``, without it, in the order of their keys."""
+    named = {
+        text(name.removeprefix(prefix)): read(value) for name, value in attributes.items() if name.startswith(prefix)
+    }
+    return dict(sorted(named.items()))
+
+
+def _links(attributes: Mapping[str, Any], prefix: str) -> list[list[str]]:
+    """Return the tuples of three parallel arrays, as many as there are URLs; what one of them lacks is empty."""
+    types, urls, names = (_read_list(attributes.get(prefix + part, ())) for part in _LINK_PARTS)
+    return [[_at(types, i), url, _at(names, i)] for i, url in enumerate(urls)]
+
+
+def _at(texts: list[str], place: int) -> str:
+    return texts[place] if place < len(texts) else ""
+
+
+_read_list = value_reader("Array(String)")

@@ -9,6 +9,7 @@ from pytest_test_observer._columns import EVENTS
 from pytest_test_observer._record import NS_PER_MS
 from pytest_test_observer._rows import encode
 from pytest_test_observer._spans.lines import EventOf
+from pytest_test_observer._spans.values import text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,7 +38,13 @@ def attributes_of(seq: int, payload: Mapping[str, str]) -> dict[str, str | int]:
 
 def payload_of(attributes: Mapping[str, Any]) -> dict[str, str]:
     """Return what ``attributes_of`` was given."""
-    return {key.removeprefix(ESCAPE): str(value) for key, value in attributes.items() if key != SEQ}
+    named = ((key, text(value)) for key, value in attributes.items())
+    payload = {
+        key.removeprefix(ESCAPE): value
+        for key, value in named
+        if not key.startswith(RESERVED) or key.startswith(ESCAPE)
+    }
+    return dict(sorted((text(key), value) for key, value in payload.items()))
 
 
 def numbered(events: list[EventOf]) -> list[Numbered]:
@@ -77,5 +84,8 @@ def event_row(owner: Any, seq: int, event: EventOf) -> dict[str, Any]:  # noqa: 
 
 
 def _weight(event: EventOf) -> int:
-    # Characters, not bytes: the limit is far from where it hurts.
-    return len(event.name) + sum(len(key) + len(value) for key, value in event.payload.items())
+    return _bytes(event.name) + sum(_bytes(key) + _bytes(value) for key, value in event.payload.items())
+
+
+def _bytes(given: str) -> int:
+    return len(given) if given.isascii() else len(given.encode())

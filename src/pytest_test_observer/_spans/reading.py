@@ -8,19 +8,22 @@ from pytest_test_observer._clock import IsoTime
 from pytest_test_observer._columns import EVENTS, RESULTS, RUNS, TABLES, Column, Table
 from pytest_test_observer._record import NS_PER_MS
 from pytest_test_observer._spans.attempt import EXCEPTION_EVENT, REASON
-from pytest_test_observer._spans.attributes import EXCEPTION, ScopeMapping
+from pytest_test_observer._spans.attributes import EXCEPTION, NODEID, ScopeMapping
 from pytest_test_observer._spans.events import SEQ, payload_of
+from pytest_test_observer._spans.values import text, value_reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from opentelemetry.sdk.trace import Event, ReadableSpan
 
-NODEID, PHASE, EXIT_STATUS = "pytest.nodeid", "pytest.phase", "pytest.exit_status"
+EXCEPTION_MESSAGE = f"{EXCEPTION}message"
+PHASE, EXIT_STATUS = "pytest.phase", "pytest.exit_status"
 
 _contexts = {table.key: ScopeMapping(table, "context") for table in TABLES.values()}
 _records = {table.key: ScopeMapping(table, "record") for table in TABLES.values()}
 _iso = IsoTime()
+_seq = value_reader("UInt32")
 
 Row = dict[str, Any]
 
@@ -43,12 +46,12 @@ def rows_of(span: ReadableSpan) -> Iterator[tuple[Table, Row]]:
 def _result(span: ReadableSpan, attributes: Mapping[str, Any]) -> Row:
     said = next((event.attributes or {} for event in span.events if _is_exception(event)), {})
     texts: Row = {
-        column.name: said.get(column.attribute, "")
+        column.name: text(said.get(column.attribute, ""))
         for column in RESULTS.columns
         if column.attribute.startswith(EXCEPTION)
     }
-    if not said:
-        texts["error_message"] = attributes.get(REASON, "")
+    if EXCEPTION_MESSAGE not in said:
+        texts["error_message"] = text(attributes.get(REASON, ""))
     return _row(RESULTS, span, attributes) | texts
 
 
@@ -56,8 +59,8 @@ def _event(span: ReadableSpan, attributes: Mapping[str, Any], event: Event) -> R
     said = event.attributes or {}
     own: Row = {
         "timestamp": _iso(event.timestamp // NS_PER_MS),
-        "seq": said[SEQ],
-        "event_name": event.name,
+        "seq": _seq(said[SEQ]),
+        "event_name": text(event.name),
         "payload": payload_of(said),
     }
     if PHASE not in attributes and span.parent is not None:  # it continues the events of the span above

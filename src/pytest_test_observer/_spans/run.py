@@ -52,15 +52,19 @@ def run_spans(row: Any, resource: Resource, parent: SpanContext | None) -> Itera
     )
     if row.span is None:
         return
-    modules: dict[str, SpanContext] = {}
+    parts: dict[str, list[tuple[int, SpanContext]]] = {"": [(start_ns, session)]}
     for module in row.span.modules:
         context = context_of(module.trace_id, module.span_id)
-        if module.module:
-            modules.setdefault(module.module, context)
+        parts.setdefault(module.module, []).append((module.start_ns, context))
         yield _module_span(module, context, session, resource)
     for fixture in row.span.fixtures:
-        above = modules.get(fixture.module, session)
+        above = _part_at(fixture.start_ns, parts.get(fixture.module) or parts[""])
         yield fixture_span(fixture, above, resource, {MODULE: fixture.module} if fixture.module else {})
+
+
+def _part_at(time_ns: int, parts: list[tuple[int, SpanContext]]) -> SpanContext:
+    """Return the part of a module or of the session that was growing: its first can be as large as a trace may be."""
+    return next((context for began_ns, context in reversed(parts) if began_ns <= time_ns), parts[0][1])
 
 
 def _module_span(module: ModuleTimes, context: SpanContext, session: SpanContext, resource: Resource) -> ReadableSpan:

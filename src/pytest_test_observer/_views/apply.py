@@ -12,14 +12,17 @@ from pytest_test_observer._destinations._answers import reply_to, without_secret
 from pytest_test_observer._destinations._stored import literals
 from pytest_test_observer._destinations._tables import fit_tables
 from pytest_test_observer._destinations.embedded import opened
+from pytest_test_observer._destinations.schema import forgets_inserts
 from pytest_test_observer._views.layout import (
     change_ttl,
     change_view,
+    change_window,
     create_tables,
     create_view,
     stored_tables,
     views,
 )
+from pytest_test_observer._views.traces import LOOKUP, TRACES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +65,7 @@ def _apply(client: Client, layout: Layout, say: Callable[[str], None]) -> Reply:
     reply = fit_tables(client, layout.place, auto_migrate=True, note=say)
     if reply.answer is not Answer.TAKEN:
         return reply
-    for statement in _ttl_changes(before, layout):
+    for statement in [*_windows(before, layout), *_ttl_changes(before, layout)]:
         client.command(statement)
     for view in views(layout):
         client.command(change_view(view, layout) if view.name in before else create_view(view, layout))
@@ -77,6 +80,15 @@ def _existing(client: Client, layout: Layout) -> dict[str, str]:
         fmt="JSONCompactEachRow",
     )
     return dict(msgspec.json.decode(line, type=tuple[str, str]) for line in answer.splitlines())
+
+
+def _windows(before: dict[str, str], layout: Layout) -> list[str]:
+    """Tables that the exporter made itself keep no record of inserts: a repeat would be twice in them and behind."""
+    return [
+        change_window(table, layout)
+        for table in (TRACES, LOOKUP)
+        if forgets_inserts(before.get(layout.stored_name(table), ""))
+    ]
 
 
 def _ttl_changes(before: dict[str, str], layout: Layout) -> list[str]:

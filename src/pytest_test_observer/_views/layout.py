@@ -27,6 +27,7 @@ __all__ = [
     "View",
     "change_ttl",
     "change_view",
+    "change_window",
     "create_tables",
     "create_view",
     "parse_ttl",
@@ -35,7 +36,10 @@ __all__ = [
     "views",
 ]
 
-_TTL = re.compile(r"([1-9][0-9]{0,4})\s*(HOUR|DAY|WEEK|MONTH|QUARTER|YEAR)S?", re.IGNORECASE)
+_HOURS = {"HOUR": 1, "DAY": 24, "WEEK": 7 * 24, "MONTH": 30 * 24, "QUARTER": 91 * 24, "YEAR": 365 * 24}
+_TTL = re.compile(rf"([1-9][0-9]{{0,6}})\s*({'|'.join(_HOURS)})S?", re.IGNORECASE)
+# ClickHouse counts the end of a row's life in 32 bits of seconds, to 2106: what would end later ends at once.
+_LONGEST_YEARS = 50
 
 _ONE_SERVER = "ENGINE = MergeTree"
 _REPLICATED = "ENGINE = ReplicatedMergeTree"
@@ -98,8 +102,11 @@ class View(NamedTuple):
 def parse_ttl(given: str) -> str:
     """Return an interval in the form of SQL; raises ``ValueError`` with what is accepted."""
     match = _TTL.fullmatch(given.strip())
-    if not match:
-        raise ValueError("accepted: a number and HOUR, DAY, WEEK, MONTH, QUARTER or YEAR, as in '90 DAY'")
+    if not match or int(match[1]) * _HOURS[match[2].upper()] > _LONGEST_YEARS * _HOURS["YEAR"]:
+        raise ValueError(
+            "accepted: a number and HOUR, DAY, WEEK, MONTH, QUARTER or YEAR, as in '90 DAY', "
+            f"of at most {_LONGEST_YEARS} years; without, rows are kept for ever"
+        )
     return f"{match[1]} {match[2].upper()}"
 
 
@@ -154,6 +161,11 @@ def change_ttl(table: Stored, layout: Layout) -> str:
     """Return the statement that gives an existing table the time to live of ``layout``."""
     name = layout.stored(table.name)
     return f"ALTER TABLE {name}{layout.place.on_cluster} MODIFY {_ttl(table, layout)}"
+
+
+def change_window(table: str, layout: Layout) -> str:
+    """Return the statement that makes an existing table remember inserts."""
+    return f"ALTER TABLE {layout.stored(table)}{layout.place.on_cluster} MODIFY SETTING {_WINDOWS[_ONE_SERVER]}"
 
 
 def _documented(table: Table, place: Place) -> Stored:
