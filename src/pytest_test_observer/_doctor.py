@@ -15,6 +15,7 @@ from pytest_test_observer._destinations.schema import one_line, plan
 from pytest_test_observer._reading import ReadingError, open_reader
 from pytest_test_observer._replay.find import buffer_directories, find
 from pytest_test_observer._replay.survey import survey
+from pytest_test_observer._text import plural
 from pytest_test_observer._version import __version__
 
 if TYPE_CHECKING:
@@ -171,5 +172,5 @@ def _buffers(environ: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding("good", "kept on disk", "nothing")
         return
     rows, size = sum(seen.rows for seen in surveys), sum(seen.size for seen in surveys)
-    text = f"{len(surveys)} runs, {rows:,} rows, {size:,} bytes"
+    text = f"{len(surveys)} {plural(len(surveys), 'run')}, {rows:,} {plural(rows, 'row')}, {size:,} bytes"
     yield Finding("note", "kept on disk", text, "Send them with: pytest-observer replay (--dry-run lists them)")

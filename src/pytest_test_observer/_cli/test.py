@@ -17,6 +17,7 @@ from pytest_test_observer._cli.reading import (
     say_json,
 )
 from pytest_test_observer._cli.words import moment, percent, seconds, sparkline
+from pytest_test_observer._text import plural
 
 if TYPE_CHECKING:
     from pytest_test_observer._reading import Reader
@@ -96,7 +97,7 @@ def _show(answer: dict[str, Any]) -> None:
     if answer["also_in_services"]:
         line(f"Also in {', '.join(answer['also_in_services'])}: --service chooses.")
     rate = "" if answer["pass_rate"] is None else f", {percent(answer['pass_rate'])} passed"
-    line(f"{answer['runs']} runs{rate}, passed after a failed attempt in {answer['flaky']}")
+    line(f"{answer['runs']} {plural(answer['runs'], 'run')}{rate}, passed after a failed attempt in {answer['flaky']}")
     if answer["median_s"] is not None:
         line(f"{sparkline(answer['durations_s'])}  median {seconds(answer['median_s'])}, the latest on the right")
     error = answer["last_error"]
