@@ -16,7 +16,7 @@ from pytest_test_observer._activation import WORKER_KEY, shielded
 from pytest_test_observer._allure import install
 from pytest_test_observer._capture import Capture
 from pytest_test_observer._clock import Clock
-from pytest_test_observer._extras import pack
+from pytest_test_observer._extras import Packer
 from pytest_test_observer._journal.marks import MASTER_SLOT, MarkWriter
 from pytest_test_observer._messages import PREFIX, Outcome, summary, warn
 from pytest_test_observer._naming import MASTER
@@ -226,6 +226,7 @@ class WorkerHooks:
         self._config = config
         self._guard = hooks.guard
         self._extras_for = hooks.capture.extras_for
+        self._pack = Packer().pack
         self._selection = selection
         self._pid, self._getpid = self._guard.pid, os.getpid
         self._guard(self._selection.asked_for_part, config)
@@ -235,7 +236,7 @@ class WorkerHooks:
         """See pytest_runtest_logreport: called before xdist sends the report."""
         if self._getpid() == self._pid:
             try:
-                pack(report, self._extras_for(report))
+                self._pack(report, self._extras_for(report))
             except Exception as error:  # noqa: BLE001 - as in Guard
                 self._guard.report(error)
 

@@ -13,6 +13,7 @@ from pytest_test_observer._shipper.ship import BACKOFF
 # them. Beyond the second number it is not asked about the others: each costs two requests.
 _SUSPICIOUS = 10
 _HOPELESS = 1_000
+# Tries after the first, each after a pause of BACKOFF: a server that restarts is back by then.
 _REPEATS = 2
 _TAKEN = Reply(Answer.TAKEN)
 # To send again is of no use, or would store a part twice.
