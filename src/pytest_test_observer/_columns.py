@@ -53,6 +53,11 @@ PARTITION_BY = "toYYYYMM(timestamp)"
 # Remembered inserts per table. ClickHouse forgets the oldest beyond it; 10,000 covers hours of a busy server.
 DEDUPLICATION_WINDOW = 10_000
 
+# Attributes of an event are its payload, and ours, which begin with the first. A key of a payload that is empty or
+# begins so too travels behind the second.
+EVENT_PREFIX = "pytest.event."
+EVENT_KEY = "pytest.event.key:"
+
 _TIME = "DateTime64(3)"
 _LOW = "LowCardinality(String)"
 

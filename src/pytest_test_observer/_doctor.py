@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pytest_test_observer._columns import TABLES
 from pytest_test_observer._destinations._answers import READONLY_USER, reply_to
-from pytest_test_observer._destinations._tables import read_tables
+from pytest_test_observer._destinations._tables import is_readonly, read_tables
 from pytest_test_observer._destinations.config import destinations_of
 from pytest_test_observer._destinations.schema import one_line, plan
 from pytest_test_observer._reading import ReadingError, open_reader
@@ -87,8 +87,7 @@ def _clickhouse(settings: ClickHouseSettings, on_wait: Callable[[str], None]) ->
 
 
 def _rights(reader: Reader) -> Iterator[Finding]:
-    readonly = reader.client.server_settings.get("readonly")
-    if readonly is not None and readonly.value != "0":
+    if is_readonly(reader.client):
         yield Finding("bad", "rights", READONLY_USER, "Results are read with this user, but runs cannot be stored.")
         return
     rights = [f"{right} ON {reader.place.of(table)}" for right in _NEEDED for table in TABLES.values()]

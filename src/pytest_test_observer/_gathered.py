@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_test_observer._errors import NO_ERROR, ErrorText, error_text, joined, reason
 from pytest_test_observer._record import NS_PER_S, PhaseTimes
-from pytest_test_observer._text import Cover, storable
+from pytest_test_observer._text import NO_SECRETS, Cover, storable
 from pytest_test_observer._verdict import PHASES, Attempt, Phase, Verdict
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 
 _NOT_FAILED = ("passed", "skipped")
-_NO_SECRETS = Cover()
-
 
 # Where pytest says that a test stands: file, line from 0, domain.
 Place = tuple[str, "int | None", str]
@@ -88,13 +86,13 @@ class Gathered:
     Phases that simply passed, as nearly all do, are only looked at where something else did not.
     """
 
-    def __init__(self, cover: Cover = _NO_SECRETS) -> None:
+    def __init__(self, cover: Cover = NO_SECRETS) -> None:
         self._cover = cover
         self.key: Key | None = None
         self.extras: Extras | None = None
         self.is_over = False
         self.rerun = ""
-        self.location: tuple[str, int | None, str] | None = None
+        self.location: Place | None = None
         self.attributes: dict[str, str] = {}
         self._plain: dict[str, pytest.TestReport] = {}
         self._phases: dict[str, Phase] = {}

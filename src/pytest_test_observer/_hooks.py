@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_test_observer._activation import WORKER_KEY, shielded
+from pytest_test_observer._activation import WORKER_KEY, place_of, shielded
 from pytest_test_observer._allure import install
 from pytest_test_observer._capture import Capture
 from pytest_test_observer._clock import Clock
@@ -153,11 +153,7 @@ class Guard:
         """Keep the first error, for the end of the session."""
         if self.error:
             return
-        where = error.__traceback__
-        while where is not None and where.tb_next is not None:
-            where = where.tb_next
-        place = f" ({os.path.basename(where.tb_frame.f_code.co_filename)}:{where.tb_lineno})" if where else ""
-        self.error = f"an error of the plugin's own: {type(error).__name__}: {error}{place}"
+        self.error = f"an error of the plugin's own: {type(error).__name__}: {error}{place_of(error)}"
 
 
 class CaptureHooks:

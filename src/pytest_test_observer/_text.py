@@ -77,6 +77,9 @@ class Cover:
         return blacked_out(text, self._secrets)
 
 
+NO_SECRETS = Cover()
+
+
 def _shortened(head: bytes, tail: bytes, size: int, limit: int) -> str:
     """Join the beginning of one text and the end of another, with a mark between that says what ``size`` lost."""
     mark = f"\n[... {size - limit} or more bytes left out by pytest-test-observer ...]\n"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from hashlib import blake2b
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -15,7 +14,8 @@ from pytest_test_observer._destinations import Answer, Batch, Reply
 from pytest_test_observer._destinations._answers import shorten, without_secrets
 from pytest_test_observer._destinations.otlp_environment import GRPC
 from pytest_test_observer._destinations.settings import OtlpSettings
-from pytest_test_observer._spans.lines import lines_of, loose_events
+from pytest_test_observer._lines import digest, lines_of
+from pytest_test_observer._spans.lines import loose_events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,7 @@ class OtlpDestination:
         self._settings = settings
         self._sender: Sender | None = None
         self._maker: SpanMaker | None = None
-        self._settled: set[bytes] = set()
+        self._settled: set[str] = set()
         self._notes = [without_secrets(note, tuple(settings.secrets)) for note in settings.notes]
 
     def warm_up(self) -> None:
@@ -82,7 +82,7 @@ class OtlpDestination:
     def absent(self, batch: Batch) -> list[bytes] | None:
         """Return the lines that no request of this process has settled; None where it has none of them."""
         lines = lines_of(batch.data)
-        left = [line for line in lines if _digest(line) not in self._settled]
+        left = [line for line in lines if digest(line) not in self._settled]
         return left if len(left) < len(lines) else None
 
     def notes(self) -> list[str]:
@@ -148,7 +148,7 @@ class OtlpDestination:
         return reply
 
     def _is_settled(self, piece: Piece) -> bool:
-        return bool(self._settled) and all(_digest(line) in self._settled for line in piece.lines)
+        return bool(self._settled) and all(digest(line) in self._settled for line in piece.lines)
 
     def _explained(self, reply: Reply) -> Reply:
         if reply.answer in (Answer.UNAVAILABLE, Answer.IN_DOUBT):
@@ -171,12 +171,8 @@ def _requests(pieces: list[Piece]) -> Iterator[list[Piece]]:
         yield request
 
 
-def _digests(pieces: list[Piece]) -> set[bytes]:
-    return {_digest(line) for piece in pieces for line in piece.lines}
-
-
-def _digest(line: bytes) -> bytes:
-    return blake2b(line, digest_size=16).digest()
+def _digests(pieces: list[Piece]) -> set[str]:
+    return {digest(line) for piece in pieces for line in piece.lines}
 
 
 def _knock(settings: OtlpSettings) -> Reply:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from typing import Any, NamedTuple
 
 import msgspec
 
 from pytest_test_observer._columns import TABLES, Table
+from pytest_test_observer._lines import lines_of
 from pytest_test_observer._record import NS_PER_MS, FixtureTimes, ModuleTimes, PhaseTimes
 from pytest_test_observer._rows import SPAN_KEY
 
@@ -69,11 +69,6 @@ def _decoder(table: Table) -> msgspec.json.Decoder[Any]:
 
 
 _DECODERS = {key: _decoder(table) for key, table in TABLES.items()}
-
-
-def lines_of(data: bytes) -> list[bytes]:
-    """Cut at line feeds and nowhere else; each line keeps its own."""
-    return BytesIO(data).readlines()
 
 
 def loose_events(data: bytes) -> list[bytes]:
