@@ -556,7 +556,7 @@ def test_the_settings_import_nothing_that_pytest_has_not_imported(project: Path)
         text=True,
         check=True,
     )
-    ours = [f"pytest_test_observer.{name}" for name in ("_ini", "_setting_kinds", "_settings")]
+    ours = [f"pytest_test_observer.{name}" for name in ("_ini", "_setting", "_settings")]
     assert result.stdout.strip() == str(ours)
 
 

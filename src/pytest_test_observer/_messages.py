@@ -51,7 +51,8 @@ def summary(outcome: Outcome) -> str:
     if outcome.lost:
         parts.append(f"{outcome.lost} lost ({outcome.lost_reason})")
     if outcome.not_run:
-        parts.append(f"{outcome.not_run} {'collected test' if outcome.not_run == 1 else 'collected tests'} not run")
+        said = "collected test not run" if outcome.not_run == 1 else "collected tests not run"
+        parts.append(f"{outcome.not_run} {said}")
     if outcome.reason:
         parts[-1] += f" - {outcome.reason}"
     line = f"{PREFIX} {_sentence(', '.join(parts))}"

@@ -130,7 +130,7 @@ class OtlpDestination:
 
     def _send(self, pieces: list[Piece], taken: list[Piece]) -> Reply:
         """Send pieces in one request, in more where it is too large after all; adds to ``taken`` what was."""
-        from pytest_test_observer._destinations._otlp_senders import TooLarge  # noqa: PLC0415 (heavy)
+        from pytest_test_observer._destinations._otlp_watch import TooLarge  # noqa: PLC0415 (heavy)
 
         assert self._sender is not None
         spans = [span for piece in pieces for span in piece.spans]
@@ -184,7 +184,7 @@ def _knock(settings: OtlpSettings) -> Reply:
     if settings.protocol != GRPC or not address.hostname or not address.port or _has_proxy():
         return _READY
     from pytest_test_observer._destinations._otlp_answers import unreachable  # noqa: PLC0415 (heavy)
-    from pytest_test_observer._destinations._otlp_senders import CONNECT_TIMEOUT_S  # noqa: PLC0415 (heavy)
+    from pytest_test_observer._destinations._otlp_watch import CONNECT_TIMEOUT_S  # noqa: PLC0415 (heavy)
 
     try:
         socket.create_connection((address.hostname, address.port), CONNECT_TIMEOUT_S).close()
