@@ -15,7 +15,7 @@ import pytest
 from pytest_test_observer._clock import Clock
 from pytest_test_observer._columns import EVENTS, RESULTS
 from pytest_test_observer._replay.older import completed
-from tests.clickhouse_kit import OLD_EVENTS, OLD_RESULTS
+from tests.clickhouse.kit import OLD_EVENTS, OLD_RESULTS
 from tests.replay_kit import Replayer, change_line, lines_of
 
 if TYPE_CHECKING:

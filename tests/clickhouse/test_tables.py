@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
-
-import pytest
 
 from pytest_test_observer._columns import EVENTS, RESULTS
 from pytest_test_observer._destinations import Answer
 from pytest_test_observer._destinations._tables import fit_tables
 from pytest_test_observer._destinations.embedded import opened
 from pytest_test_observer._destinations.schema import Place as SchemaPlace
-from tests.clickhouse_kit import OLD_EVENTS, OLD_RESULTS, Place, batch, row
+from tests.clickhouse.kit import OLD_EVENTS, OLD_RESULTS, Place, batch, row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-    from tests.clickhouse_kit import Query
-    from tests.servers.client import ClickHouse
-
-
-@pytest.fixture
-def place(clickhouse_server: ClickHouse, database: str, query: Query) -> Iterator[Place]:
-    with contextlib.closing(Place(clickhouse_server, database, query)) as place:
-        yield place
-
-
-@pytest.fixture
-def ours(place: Place, controllable_clickhouse: ClickHouse) -> Place:
-    """The same, where the server is one that tests control."""
-    return place
 
 
 def test_the_first_prepare_makes_the_tables_and_the_second_run_sends_no_ddl(ours: Place) -> None:

@@ -2,33 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_test_observer._columns import TABLES
 from pytest_test_observer._destinations import Answer, Batch, Unanswered
-from tests.clickhouse_kit import Place, batch, row
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.clickhouse_kit import Query
-    from tests.servers.client import ClickHouse
-
-
-@pytest.fixture
-def place(clickhouse_server: ClickHouse, database: str, query: Query) -> Iterator[Place]:
-    with contextlib.closing(Place(clickhouse_server, database, query)) as place:
-        yield place
-
-
-@pytest.fixture
-def ours(place: Place, controllable_clickhouse: ClickHouse) -> Place:
-    """The same, where the server is one that tests control."""
-    return place
+from tests.clickhouse.kit import Place, batch, row
 
 
 def test_a_batch_is_one_insert_with_its_token_never_asynchronous_and_compressed(ours: Place) -> None:

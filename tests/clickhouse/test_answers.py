@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import TYPE_CHECKING
-
 import msgspec
 import pytest
 
@@ -12,26 +9,8 @@ from pytest_test_observer._destinations import Answer
 from pytest_test_observer._destinations._answers import reply_to, without_secrets
 from pytest_test_observer._destinations.clickhouse import ClickHouseDestination
 from pytest_test_observer._destinations.settings import ClickHouseSettings
-from tests.clickhouse_kit import Place, batch, row
+from tests.clickhouse.kit import Place, batch, row
 from tests.servers.faulty import faulty
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.clickhouse_kit import Query
-    from tests.servers.client import ClickHouse
-
-
-@pytest.fixture
-def place(clickhouse_server: ClickHouse, database: str, query: Query) -> Iterator[Place]:
-    with contextlib.closing(Place(clickhouse_server, database, query)) as place:
-        yield place
-
-
-@pytest.fixture
-def ours(place: Place, controllable_clickhouse: ClickHouse) -> Place:
-    """The same, where the server is one that tests control."""
-    return place
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from pytest_test_observer._destinations import Answer
 from pytest_test_observer._destinations.clickhouse import ClickHouseDestination
 from pytest_test_observer._destinations.embedded import EmbeddedError, opened
 from pytest_test_observer._destinations.settings import ClickHouseSettings
-from tests.clickhouse_kit import batch, row
+from tests.clickhouse.kit import batch, row
 from tests.servers.client import embedded_query
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-SRC = os.path.join(os.path.dirname(__file__), os.pardir, "src")
+SRC = os.path.join(os.path.dirname(__file__), os.pardir, os.pardir, "src")
 
 
 def embedded(path: Path, **changes: Any) -> ClickHouseSettings:
