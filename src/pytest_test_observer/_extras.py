@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ATTRIBUTE = "_test_observer"
 
 
-class PhaseTimes(msgspec.Struct, array_like=True):
+class MeasuredPhase(msgspec.Struct, array_like=True):
     """One phase as measured: ``start`` and ``stop`` in seconds since the epoch, ``duration`` in seconds.
 
     ``outcome`` is what its exception says; it counts where the phase's report is never logged.
@@ -45,7 +45,7 @@ class Extras(msgspec.Struct, array_like=True):
     occurrence: int
     attempt: int
     complete: bool = False
-    phases: dict[str, PhaseTimes] = msgspec.field(default_factory=dict)
+    phases: dict[str, MeasuredPhase] = msgspec.field(default_factory=dict)
     error_types: dict[str, str] = msgspec.field(default_factory=dict)
     markers: list[str] = msgspec.field(default_factory=list)
     allure: AllureMeta = AllureMeta()

@@ -16,15 +16,14 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from pytest_test_observer._extras import Extras
-    from pytest_test_observer._extras import PhaseTimes as Measured
+    from pytest_test_observer._extras import Extras, MeasuredPhase
     from pytest_test_observer._naming import Key
 
 
 _NOT_FAILED = ("passed", "skipped")
 
-# Where pytest says that a test stands: file, line from 0, domain.
-Place = tuple[str, "int | None", str]
+# The ``location`` of a pytest item or report: file, line from 0, name with class and parameters.
+ItemLocation = tuple[str, "int | None", str]
 
 
 class Location(NamedTuple):
@@ -35,12 +34,12 @@ class Location(NamedTuple):
     function: str = ""
 
 
-def location_of(location: Place | None) -> Location:
-    """Read the ``location`` of a pytest item or report."""
+def location_of(location: ItemLocation | None) -> Location:
+    """Return where a test stands."""
     return Location(*parts_of(location)) if location else Location()
 
 
-def parts_of(location: Place) -> tuple[str, int, str]:
+def parts_of(location: ItemLocation) -> tuple[str, int, str]:
     """Return the fields of a ``Location``."""
     file, line, domain = location
     function = domain.partition("[")[0] or domain.removeprefix("[doctest] ").partition("[")[0]
@@ -70,7 +69,7 @@ def just_passed(report: pytest.TestReport) -> bool:
     )
 
 
-def times_of(phases: Mapping[str, Phase | Measured]) -> list[PhaseTimes]:
+def times_of(phases: Mapping[str, Phase | MeasuredPhase]) -> list[PhaseTimes]:
     """Return when phases ran, in nanoseconds."""
     return [
         PhaseTimes(when, int(phase.start * NS_PER_S), int(phase.stop * NS_PER_S), phase.outcome)
@@ -92,7 +91,7 @@ class Gathered:
         self.extras: Extras | None = None
         self.is_over = False
         self.rerun = ""
-        self.location: Place | None = None
+        self.location: ItemLocation | None = None
         self.attributes: dict[str, str] = {}
         self._plain: dict[str, pytest.TestReport] = {}
         self._phases: dict[str, Phase] = {}

@@ -24,7 +24,7 @@ class EventOf(NamedTuple):
 
 
 class SpanPart(msgspec.Struct, frozen=True):
-    """What the line of an attempt or of a run says besides its columns, for its spans.
+    """What the line of an attempt or of a run says besides its columns, for its spans: as ``_rows.SpanPart`` wrote it.
 
     ``fixtures`` of an attempt are those that only it uses; those of modules and of the session stand in the run's
     line, and so do ``modules``.
