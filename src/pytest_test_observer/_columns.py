@@ -28,16 +28,12 @@ class Column(NamedTuple):
 
 
 class Table(NamedTuple):
-    """One documented table.
-
-    ``suffix`` is what its name adds to ``ch_table``; ``original`` counts the columns of version 0.2.0.
-    """
+    """One documented table; ``suffix`` is what its name adds to ``ch_table``."""
 
     key: str
     suffix: str
     columns: tuple[Column, ...]
     order_by: str
-    original: int = 0
 
     def name(self, ch_table: str) -> str:
         """Name of this table for a given ``ch_table``."""
@@ -105,7 +101,6 @@ RESULTS = Table(
     key="results",
     suffix="",
     order_by="(nodeid, timestamp)",
-    original=19,
     columns=(
         _RUN_ID,
         _record("timestamp", _TIME, source="end_ns"),
@@ -150,7 +145,6 @@ EVENTS = Table(
     key="events",
     suffix="_events",
     order_by="(nodeid, timestamp, seq)",
-    original=6,
     columns=(
         _RUN_ID,
         _record("nodeid", "String", "pytest.nodeid"),
