@@ -464,6 +464,6 @@ def test_an_error_of_our_own_changes_no_result_and_is_told_in_the_one_line(obser
     run = observed.run("--observer-exit-timeout=20")
     assert run.returncode == 1
     assert "1 failed, 1 passed" in run.stdout
-    assert "An error of the plugin's own: ZeroDivisionError: a bug." in run.summary
+    assert "An error of the plugin's own: ZeroDivisionError: a bug" in run.summary
     assert run.stderr == ""
     wait_until(lambda: is_left_alone(observed.bench), "all processes end", 40)
