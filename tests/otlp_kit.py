@@ -10,10 +10,11 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
 from pytest_test_observer._destinations import Batch
 from pytest_test_observer._journal.sidecar import Begin, Process
+from pytest_test_observer._lines import lines_of
 from pytest_test_observer._record import Context, Event, RunRecord, TestRecord
 from pytest_test_observer._rows import SPAN_KEY, RowEncoder, encode
 from pytest_test_observer._spans.batches import SpanMaker
-from pytest_test_observer._spans.lines import EventOf, SpanPart, lines_of
+from pytest_test_observer._spans.lines import EventOf, SpanPart
 from tests.servers.otlp import Span, plain_spans
 
 if TYPE_CHECKING:

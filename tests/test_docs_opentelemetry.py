@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from pytest_test_observer import _settings_docs
-from pytest_test_observer._columns import TABLES
+from pytest_test_observer._columns import EVENT_KEY, EVENT_PREFIX, TABLES
 from pytest_test_observer._destinations import otlp_environment
 from pytest_test_observer._ids import TESTS_PER_TRACE
-from pytest_test_observer._spans.events import BYTES_PER_SPAN, ESCAPE, EVENTS_PER_SPAN, RESERVED
+from pytest_test_observer._spans.events import BYTES_PER_SPAN, EVENTS_PER_SPAN
 from pytest_test_observer._spans.resource import SCHEMA_URL
 from tests.killing import wait_until
 from tests.kit import Workbench
@@ -159,7 +159,7 @@ def test_the_scopes_of_the_page_are_those_of_the_setting() -> None:
     [
         f"up to {TESTS_PER_TRACE:,} collected tests",
         f"After {EVENTS_PER_SPAN:,}\nevents, or a megabyte",
-        f"begins with `{RESERVED}` has `{ESCAPE}` before it",
+        f"begins with `{EVENT_PREFIX}` has `{EVENT_KEY}` before it",
         f"conventions {SCHEMA_URL.rpartition('/')[2]}",
     ],
 )

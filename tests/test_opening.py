@@ -51,40 +51,23 @@ DRIVER = """
         child = None
     print("\\n" + json.dumps(dict(ends=ends, left=left, child=child)))
 """
+
+
+def raising(error: str, module: str, name: str) -> str:
+    """Return what lets something of a module raise an error when it is called."""
+    return f"""
+    import {module} as faulty
+    def fail(*_, **__): raise {error}
+    faulty.{name} = fail
+    """
+
+
 FAULTS = {
     "the hooks cannot be imported": ("sys.modules['pytest_test_observer._hooks'] = None", 0),
-    "our own code fails": (
-        """
-    import pytest_test_observer._run as ours
-    def fail(*_, **__): raise RuntimeError
-    ours.begin_context = fail
-    """,
-        0,
-    ),
-    "our own code fails late": (
-        """
-    import pytest_test_observer._hooks as ours
-    def fail(*_, **__): raise RuntimeError
-    ours.CaptureHooks = fail
-    """,
-        0,
-    ),
-    "Ctrl-C while ours loads": (
-        """
-    import pytest_test_observer._hooks as ours
-    def interrupt(*_, **__): raise KeyboardInterrupt
-    ours.observe_session = interrupt
-    """,
-        2,
-    ),
-    "Ctrl-C while the helper starts": (
-        """
-    import subprocess
-    def interrupt(*_, **__): raise KeyboardInterrupt
-    subprocess.Popen = interrupt
-    """,
-        2,
-    ),
+    "our own code fails": (raising("RuntimeError", "pytest_test_observer._run", "begin_context"), 0),
+    "our own code fails late": (raising("RuntimeError", "pytest_test_observer._hooks", "CaptureHooks"), 0),
+    "Ctrl-C while ours loads": (raising("KeyboardInterrupt", "pytest_test_observer._hooks", "observe_session"), 2),
+    "Ctrl-C while the helper starts": (raising("KeyboardInterrupt", "subprocess", "Popen"), 2),
     "another plugin fails": (
         """
     @pytest.hookimpl(trylast=True)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from pytest_test_observer._extras import Extras, PhaseTimes
+from pytest_test_observer._extras import Extras, MeasuredPhase
 from pytest_test_observer._ids import Ids
 from pytest_test_observer._naming import Naming
 from pytest_test_observer._record import Context, FixtureTimes, TestRecord
@@ -37,7 +37,7 @@ def _reports(nodeid: str, extras: Extras) -> list[pytest.TestReport]:
         reports.append(
             pytest.TestReport(nodeid, location, {}, "passed", None, when, duration=0.1, start=start, stop=start + 0.1)  # type: ignore[arg-type]
         )
-        extras.phases[when] = PhaseTimes("passed", 0.1 + number / 3, start, start + 0.1)
+        extras.phases[when] = MeasuredPhase("passed", 0.1 + number / 3, start, start + 0.1)
     extras.complete = True
     return reports
 

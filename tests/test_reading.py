@@ -301,14 +301,26 @@ def _cell(run_id: str, started: int, service: str, variant: str) -> dict[str, An
     return {"run_id": run_id, "service": service, "variant": variant, "git_commit": run_id, **times}
 
 
+@contextlib.contextmanager
+def holding(
+    server: ClickHouse, stored: dict[str, str | None], name: str, tables: dict[str, list[dict[str, Any]]]
+) -> Iterator[dict[str, str | None]]:
+    """Give the environment of a command that reads a database of its own, with the rows of ``tables`` in it."""
+    database = f"{DATABASE}_{name}"
+    server.execute(f"DROP DATABASE IF EXISTS {database}")
+    server.execute(f"CREATE DATABASE {database}")
+    for table in TABLES.values():
+        server.execute(create_table(table, Place(database, "pytest_results")))
+    for into, rows in tables.items():
+        data = "\n".join(map(json.dumps, rows)).encode()
+        server.execute(f"INSERT INTO {into} FORMAT JSONEachRow", data, database=database)
+    yield {**stored, "PYTEST_OBSERVER_CH_DB": database}
+    server.execute(f"DROP DATABASE {database} SYNC")
+
+
 @pytest.fixture(scope="module")
 def matrix(clickhouse_server: ClickHouse, stored: dict[str, str | None]) -> Iterator[dict[str, str | None]]:
     """The environment of a command that reads two pipelines, whose cells have one run id each."""
-    name = f"{DATABASE}_matrix"
-    clickhouse_server.execute(f"DROP DATABASE IF EXISTS {name}")
-    clickhouse_server.execute(f"CREATE DATABASE {name}")
-    for table in TABLES.values():
-        clickhouse_server.execute(create_table(table, Place(name, "pytest_results")))
     results, runs = [], []
     for run_id, cells, started in (("ci-1", EARLIER_CELLS, NOW_MS - 90_000), ("ci-2", CELLS, NOW_MS - 60_000)):
         for of, failed in cells.items():
@@ -319,11 +331,9 @@ def matrix(clickhouse_server: ClickHouse, stored: dict[str, str | None]) -> Iter
                 {**cell, "nodeid": test, "attempt": 1, "status": verdict, "outcome": verdict, "when_phase": "call"}
                 for test, verdict in verdicts.items()
             ]
-    for into, rows in (("pytest_results", results), ("pytest_results_runs", runs)):
-        data = "\n".join(map(json.dumps, rows)).encode()
-        clickhouse_server.execute(f"INSERT INTO {into} FORMAT JSONEachRow", data, database=name)
-    yield {**stored, "PYTEST_OBSERVER_CH_DB": name}
-    clickhouse_server.execute(f"DROP DATABASE {name} SYNC")
+    tables = {"pytest_results": results, "pytest_results_runs": runs}
+    with holding(clickhouse_server, stored, "matrix", tables) as environment:
+        yield environment
 
 
 def test_a_shared_run_id_asks_for_the_variant_and_names_what_there_is(matrix: dict[str, str | None]) -> None:
@@ -386,11 +396,6 @@ HOSTILE_ID = "t.py::test[\x1b[31mred\u202e\n[bold]x[/bold]\x07]" + "y" * 12_000
 @pytest.fixture(scope="module")
 def hostile(clickhouse_server: ClickHouse, stored: dict[str, str | None]) -> Iterator[dict[str, str | None]]:
     """The environment of a command that reads a run whose names and errors would like to rule the terminal."""
-    name = f"{DATABASE}_hostile"
-    clickhouse_server.execute(f"DROP DATABASE IF EXISTS {name}")
-    clickhouse_server.execute(f"CREATE DATABASE {name}")
-    for table in TABLES.values():
-        clickhouse_server.execute(create_table(table, Place(name, "pytest_results")))
     run = {
         **_cell("r[red]", NOW_MS - 60_000, "shop", "v"),
         "status": "failure",
@@ -398,11 +403,10 @@ def hostile(clickhouse_server: ClickHouse, stored: dict[str, str | None]) -> Ite
     }
     verdict = {"attempt": 1, "status": "failed", "outcome": "failed", "when_phase": "call"}
     error = {"error_message": "\x1b]0;owned\x07 expected\n\tmore\x9b1m", "error_type": "E"}
-    rows = {"pytest_results": {**run, **verdict, **error, "nodeid": HOSTILE_ID}, "pytest_results_runs": run}
-    for into, row in rows.items():
-        clickhouse_server.execute(f"INSERT INTO {into} FORMAT JSONEachRow", json.dumps(row).encode(), database=name)
-    yield {**stored, "PYTEST_OBSERVER_CH_DB": name}
-    clickhouse_server.execute(f"DROP DATABASE {name} SYNC")
+    result = {**run, **verdict, **error, "nodeid": HOSTILE_ID}
+    tables = {"pytest_results": [result], "pytest_results_runs": [run]}
+    with holding(clickhouse_server, stored, "hostile", tables) as environment:
+        yield environment
 
 
 def test_no_name_and_no_error_rules_the_terminal(hostile: dict[str, str | None]) -> None:

@@ -15,8 +15,8 @@ import pytest
 from pytest_test_observer._clock import Clock
 from pytest_test_observer._columns import EVENTS, RESULTS
 from pytest_test_observer._replay.older import completed
+from tests.clickhouse.kit import OLD_EVENTS, OLD_RESULTS
 from tests.replay_kit import Replayer, change_line, lines_of
-from tests.test_clickhouse_destination import OLD_EVENTS, OLD_RESULTS
 
 if TYPE_CHECKING:
     from tests.servers.client import ClickHouse

@@ -225,6 +225,12 @@ def test_an_attempt_that_is_not_there_is_said_with_what_there_is(stored: ClickHo
     assert "there is no attempt 3 of it: again had its last as attempt 2" in result.output
 
 
+def test_an_attempt_of_a_run_outside_of_ci_is_said_to_be_none(stored: ClickHouse) -> None:
+    result = ask(stored, "run", "once-more", "--attempt=5")
+    assert result.exit_code == 1
+    assert "no attempt 5 of it: once-more has no attempts of a CI job, leave out --attempt." in result.output
+
+
 def test_a_test_that_ran_in_two_sessions_counts_once_by_the_later_result(stored: ClickHouse) -> None:
     found = answer(stored, "run", "once-more")
     assert counts(found["run"]) == (2, FOUND, 6, 0, 1)

@@ -33,6 +33,8 @@ from pytest_test_observer._settings_docs import document
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pytest_test_observer._setting import Setting
+
 ROOT = Path(__file__).parent.parent
 ON = {"ch_url": "host"}
 
@@ -247,7 +249,7 @@ BAD = [
 bad = pytest.mark.parametrize(("name", "text", "accepted"), BAD)
 
 
-def row_of(name: str) -> _settings.Setting:
+def row_of(name: str) -> Setting:
     return next(row for row in SETTINGS if row.name == name)
 
 
@@ -556,7 +558,7 @@ def test_the_settings_import_nothing_that_pytest_has_not_imported(project: Path)
         text=True,
         check=True,
     )
-    ours = [f"pytest_test_observer.{name}" for name in ("_ini", "_setting_kinds", "_settings")]
+    ours = [f"pytest_test_observer.{name}" for name in ("_ini", "_setting", "_settings")]
     assert result.stdout.strip() == str(ours)
 
 

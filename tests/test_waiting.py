@@ -166,7 +166,7 @@ def test_the_last_line_of_a_run_tells_it(observed: Observed) -> None:
     assert run.returncode == 0
     buffers = observed.bench.buffers
     assert run.summary.startswith(f"test-observer: 1 result sent to {observed.server.url}.")
-    assert f" older runs removed from {buffers}, never sent, as more than 1.0 GiB waited: 1." in run.summary
-    assert f" older runs that wait in {buffers}: 1, " in run.summary
+    assert f" Older runs removed from {buffers}, never sent, as more than 1.0 GiB waited: 1." in run.summary
+    assert f" Older runs that wait in {buffers}: 1, " in run.summary
     assert run.summary.endswith("KiB; send with: pytest-observer replay.")
     assert present(observed.bench.cache) == ["old"]

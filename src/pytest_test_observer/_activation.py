@@ -88,11 +88,15 @@ def settings_if_active(config: pytest.Config) -> Settings | None:
 
 def give_up(config: pytest.Config, error: Exception) -> None:
     """Say that an error of the plugin's own leaves it off: its kind and its place, not its text."""
+    say(config, f"test-observer: off. An error of the plugin's own: {type(error).__name__}{place_of(error)}")
+
+
+def place_of(error: Exception) -> str:
+    """Return where an error was raised, as a remark behind its name."""
     where = error.__traceback__
     while where is not None and where.tb_next is not None:
         where = where.tb_next
-    place = f" ({os.path.basename(where.tb_frame.f_code.co_filename)}:{where.tb_lineno})" if where else ""
-    say(config, f"test-observer: off. An error of the plugin's own: {type(error).__name__}{place}")
+    return f" ({os.path.basename(where.tb_frame.f_code.co_filename)}:{where.tb_lineno})" if where else ""
 
 
 def say(config: pytest.Config, message: str) -> None:

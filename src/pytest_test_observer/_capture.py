@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from pytest_test_observer._clock import Clock
-from pytest_test_observer._extras import Extras, PhaseTimes, take
+from pytest_test_observer._extras import Extras, MeasuredPhase, take
 from pytest_test_observer._record import NS_PER_S, AllureMeta, Event, FixtureTimes
 from pytest_test_observer._verdict import PHASES
 from pytest_test_observer.plugin import NEST_MARKER
@@ -19,7 +19,7 @@ from pytest_test_observer.plugin import NEST_MARKER
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_test_observer._gathered import Place
+    from pytest_test_observer._gathered import ItemLocation
     from pytest_test_observer._ids import SpanIds
 
 _attempts = pytest.StashKey[int]()
@@ -44,7 +44,7 @@ class Nesting(Protocol):
 class Marks(Protocol):
     """Where the running test is marked down."""
 
-    def start(self, nodeid: str, location: Place, extras: Extras, now_ns: int) -> None:
+    def start(self, nodeid: str, location: ItemLocation, extras: Extras, now_ns: int) -> None:
         """An attempt begins with its setup."""
 
     def phase(self, when: str) -> None:
@@ -79,11 +79,11 @@ class Capture:
         # of the attempt that began last
         self.current = Extras(1, 1)
         self.nodeid = ""
-        self.location: Place | None = None
+        self.location: ItemLocation | None = None
         self._phase = PHASES[0]
         self._since = 0.0
         # of the last phase that ended: which was running before, the times it had by then, and when it began
-        self._before: tuple[str, PhaseTimes | None, float] = (PHASES[0], None, 0.0)
+        self._before: tuple[str, MeasuredPhase | None, float] = (PHASES[0], None, 0.0)
 
     def collected(self, items: list[pytest.Item]) -> None:
         """Learn which items share a node id (``--keep-duplicates``)."""
@@ -155,9 +155,9 @@ class Capture:
         start, stop, duration = call.start, call.stop, call.duration
         earliest, latest, longest = since - _SKEW, now + _SKEW, stop - start + _SKEW
         if earliest < start <= stop < latest and 0 < duration < longest and duration > longest - 2 * _SKEW:
-            phases[when] = PhaseTimes(outcome, duration, start, stop)
+            phases[when] = MeasuredPhase(outcome, duration, start, stop)
         else:
-            phases[when] = PhaseTimes(outcome, now - since, since, now)
+            phases[when] = MeasuredPhase(outcome, now - since, since, now)
         if when == "teardown":
             self._complete(item, extras)
             return

@@ -28,16 +28,12 @@ class Column(NamedTuple):
 
 
 class Table(NamedTuple):
-    """One documented table.
-
-    ``suffix`` is what its name adds to ``ch_table``; ``original`` counts the columns of version 0.2.0.
-    """
+    """One documented table; ``suffix`` is what its name adds to ``ch_table``."""
 
     key: str
     suffix: str
     columns: tuple[Column, ...]
     order_by: str
-    original: int = 0
 
     def name(self, ch_table: str) -> str:
         """Name of this table for a given ``ch_table``."""
@@ -52,6 +48,11 @@ class Table(NamedTuple):
 PARTITION_BY = "toYYYYMM(timestamp)"
 # Remembered inserts per table. ClickHouse forgets the oldest beyond it; 10,000 covers hours of a busy server.
 DEDUPLICATION_WINDOW = 10_000
+
+# Attributes of an event are its payload, and ours, which begin with the first. A key of a payload that is empty or
+# begins so too travels behind the second.
+EVENT_PREFIX = "pytest.event."
+EVENT_KEY = "pytest.event.key:"
 
 _TIME = "DateTime64(3)"
 _LOW = "LowCardinality(String)"
@@ -100,7 +101,6 @@ RESULTS = Table(
     key="results",
     suffix="",
     order_by="(nodeid, timestamp)",
-    original=19,
     columns=(
         _RUN_ID,
         _record("timestamp", _TIME, source="end_ns"),
@@ -145,7 +145,6 @@ EVENTS = Table(
     key="events",
     suffix="_events",
     order_by="(nodeid, timestamp, seq)",
-    original=6,
     columns=(
         _RUN_ID,
         _record("nodeid", "String", "pytest.nodeid"),

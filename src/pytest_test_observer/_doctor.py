@@ -9,12 +9,13 @@ from urllib.parse import urlsplit
 
 from pytest_test_observer._columns import TABLES
 from pytest_test_observer._destinations._answers import READONLY_USER, reply_to
-from pytest_test_observer._destinations._tables import read_tables
+from pytest_test_observer._destinations._tables import is_readonly, read_tables
 from pytest_test_observer._destinations.config import destinations_of
 from pytest_test_observer._destinations.schema import one_line, plan
 from pytest_test_observer._reading import ReadingError, open_reader
 from pytest_test_observer._replay.find import buffer_directories, find
 from pytest_test_observer._replay.survey import survey
+from pytest_test_observer._text import plural
 from pytest_test_observer._version import __version__
 
 if TYPE_CHECKING:
@@ -86,8 +87,7 @@ def _clickhouse(settings: ClickHouseSettings, on_wait: Callable[[str], None]) ->
 
 
 def _rights(reader: Reader) -> Iterator[Finding]:
-    readonly = reader.client.server_settings.get("readonly")
-    if readonly is not None and readonly.value != "0":
+    if is_readonly(reader.client):
         yield Finding("bad", "rights", READONLY_USER, "Results are read with this user, but runs cannot be stored.")
         return
     rights = [f"{right} ON {reader.place.of(table)}" for right in _NEEDED for table in TABLES.values()]
@@ -171,5 +171,5 @@ def _buffers(environ: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding("good", "kept on disk", "nothing")
         return
     rows, size = sum(seen.rows for seen in surveys), sum(seen.size for seen in surveys)
-    text = f"{len(surveys)} runs, {rows:,} rows, {size:,} bytes"
+    text = f"{len(surveys)} {plural(len(surveys), 'run')}, {rows:,} {plural(rows, 'row')}, {size:,} bytes"
     yield Finding("note", "kept on disk", text, "Send them with: pytest-observer replay (--dry-run lists them)")

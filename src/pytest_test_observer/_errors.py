@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_test_observer._text import MESSAGE_LIMIT, STACKTRACE_LIMIT, Cover, capped
+from pytest_test_observer._text import MESSAGE_LIMIT, NO_SECRETS, STACKTRACE_LIMIT, Cover, capped
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -27,10 +27,9 @@ class ErrorText(NamedTuple):
 
 
 NO_ERROR = ErrorText()
-_NO_SECRETS = Cover()
 
 
-def error_text(report: Report, cover: Cover = _NO_SECRETS) -> ErrorText:
+def error_text(report: Report, cover: Cover = NO_SECRETS) -> ErrorText:
     """Return what ``report`` says of its failure, without the secrets of ``cover``."""
     stacktrace = cover(report.longreprtext, STACKTRACE_LIMIT)
     crash = getattr(report.longrepr, "reprcrash", None)
@@ -49,7 +48,7 @@ def joined(texts: list[ErrorText], error_type: str) -> ErrorText:
     return ErrorText(texts[0].message.removeprefix(f"{error_type}: "), capped(stacktrace, STACKTRACE_LIMIT))
 
 
-def reason(report: Report, cover: Cover = _NO_SECRETS) -> str:
+def reason(report: Report, cover: Cover = NO_SECRETS) -> str:
     """Return why a test was skipped or was expected to fail, without the secrets of ``cover``."""
     if hasattr(report, "wasxfail"):
         text = str(report.wasxfail).removeprefix("reason: ")

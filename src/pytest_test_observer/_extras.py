@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ATTRIBUTE = "_test_observer"
 
 
-class PhaseTimes(msgspec.Struct, array_like=True):
+class MeasuredPhase(msgspec.Struct, array_like=True):
     """One phase as measured: ``start`` and ``stop`` in seconds since the epoch, ``duration`` in seconds.
 
     ``outcome`` is what its exception says; it counts where the phase's report is never logged.
@@ -45,7 +45,7 @@ class Extras(msgspec.Struct, array_like=True):
     occurrence: int
     attempt: int
     complete: bool = False
-    phases: dict[str, PhaseTimes] = msgspec.field(default_factory=dict)
+    phases: dict[str, MeasuredPhase] = msgspec.field(default_factory=dict)
     error_types: dict[str, str] = msgspec.field(default_factory=dict)
     markers: list[str] = msgspec.field(default_factory=list)
     allure: AllureMeta = AllureMeta()
@@ -58,33 +58,35 @@ class Extras(msgspec.Struct, array_like=True):
 _FIRST = encode(Extras(1, 1))
 
 
-def pack(report: pytest.TestReport, extras: Extras | None) -> None:
-    """Hang extras on a report in a form fit for the wire, on a worker just before xdist sends it."""
-    if extras is None:
-        return
-    if extras.complete:
-        packed = encode(extras)
-        _let_go(report)
-    elif extras.attempt == extras.occurrence == 1:
-        packed = _FIRST
-    else:
-        packed = encode(Extras(extras.occurrence, extras.attempt))
-    setattr(report, ATTRIBUTE, packed)
+class Packer:
+    """Hangs extras on reports in a form fit for the wire: on a worker, just before xdist sends them."""
+
+    def __init__(self) -> None:
+        self._sent: pytest.TestReport | None = None
+
+    def pack(self, report: pytest.TestReport, extras: Extras | None) -> None:
+        """Hang ``extras`` on ``report``: all of them on an attempt's last, on others what tells the attempt apart."""
+        if extras is None:
+            return
+        if extras.complete:
+            packed = encode(extras)
+            self._let_go(report)
+        elif extras.attempt == extras.occurrence == 1:
+            packed = _FIRST
+        else:
+            packed = encode(Extras(extras.occurrence, extras.attempt))
+        setattr(report, ATTRIBUTE, packed)
+
+    def _let_go(self, report: pytest.TestReport) -> None:
+        """Take the extras off the report before: xdist has sent it, but pytest's own reporter keeps it to the end."""
+        if self._sent is not None:
+            self._sent.__dict__.pop(ATTRIBUTE, None)
+        self._sent = report
 
 
 @cache
 def _decoder() -> msgspec.json.Decoder[Extras]:
     return msgspec.json.Decoder(Extras)  # made where it is needed: that takes a while
-
-
-_sent: list[pytest.TestReport] = []
-
-
-def _let_go(report: pytest.TestReport) -> None:
-    """Take the extras off the report before: xdist has sent it, but pytest's own reporter keeps it to the end."""
-    while _sent:
-        _sent.pop().__dict__.pop(ATTRIBUTE, None)
-    _sent.append(report)
 
 
 def take(report: pytest.TestReport) -> Extras | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_test_observer._extras import pack
+from pytest_test_observer._extras import Packer
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -49,7 +49,7 @@ class ForkedHooks:
         if when == "setup":
             self._first = report
         elif when == "teardown" and self._first is not None:
-            pack(self._first, self._hooks.capture.extras_for(report))
+            Packer().pack(self._first, self._hooks.capture.extras_for(report))
 
 
 def _is_forked(item: pytest.Item) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_test_observer._errors import NO_ERROR, ErrorText, error_text, joined, reason
 from pytest_test_observer._record import NS_PER_S, PhaseTimes
-from pytest_test_observer._text import Cover, in_words, storable
+from pytest_test_observer._text import NO_SECRETS, Cover, in_words, storable
 from pytest_test_observer._verdict import PHASES, Attempt, Phase, Verdict
 
 if TYPE_CHECKING:
@@ -16,17 +16,14 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from pytest_test_observer._extras import Extras
-    from pytest_test_observer._extras import PhaseTimes as Measured
+    from pytest_test_observer._extras import Extras, MeasuredPhase
     from pytest_test_observer._naming import Key
 
 
 _NOT_FAILED = ("passed", "skipped")
-_NO_SECRETS = Cover()
 
-
-# Where pytest says that a test stands: file, line from 0, domain.
-Place = tuple[str, "int | None", str]
+# The ``location`` of a pytest item or report: file, line from 0, name with class and parameters.
+ItemLocation = tuple[str, "int | None", str]
 
 
 class Location(NamedTuple):
@@ -37,12 +34,12 @@ class Location(NamedTuple):
     function: str = ""
 
 
-def location_of(location: Place | None) -> Location:
-    """Read the ``location`` of a pytest item or report."""
+def location_of(location: ItemLocation | None) -> Location:
+    """Return where a test stands."""
     return Location(*parts_of(location)) if location else Location()
 
 
-def parts_of(location: Place) -> tuple[str, int, str]:
+def parts_of(location: ItemLocation) -> tuple[str, int, str]:
     """Return the fields of a ``Location``."""
     file, line, domain = location
     function = domain.partition("[")[0] or domain.removeprefix("[doctest] ").partition("[")[0]
@@ -72,7 +69,7 @@ def just_passed(report: pytest.TestReport) -> bool:
     )
 
 
-def times_of(phases: Mapping[str, Phase | Measured]) -> list[PhaseTimes]:
+def times_of(phases: Mapping[str, Phase | MeasuredPhase]) -> list[PhaseTimes]:
     """Return when phases ran, in nanoseconds."""
     return [
         PhaseTimes(when, int(phase.start * NS_PER_S), int(phase.stop * NS_PER_S), phase.outcome)
@@ -88,13 +85,13 @@ class Gathered:
     Phases that simply passed, as nearly all do, are only looked at where something else did not.
     """
 
-    def __init__(self, cover: Cover = _NO_SECRETS) -> None:
+    def __init__(self, cover: Cover = NO_SECRETS) -> None:
         self._cover = cover
         self.key: Key | None = None
         self.extras: Extras | None = None
         self.is_over = False
         self.rerun = ""
-        self.location: tuple[str, int | None, str] | None = None
+        self.location: ItemLocation | None = None
         self.attributes: dict[str, str] = {}
         self._plain: dict[str, pytest.TestReport] = {}
         self._phases: dict[str, Phase] = {}

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from pytest_test_observer._text import plural
+
 if TYPE_CHECKING:
     from pytest_test_observer._settings import Settings
 
@@ -43,13 +45,14 @@ class Outcome(NamedTuple):
 
 def summary(outcome: Outcome) -> str:
     """Return the one line that ends a run."""
-    parts = [f"{_results(outcome.sent)} sent to {outcome.destination}"]
+    parts = [f"{outcome.sent} {plural(outcome.sent, 'result')} sent to {outcome.destination}"]
     if outcome.kept:
         parts.append(f"{outcome.kept} kept on disk")
     if outcome.lost:
         parts.append(f"{outcome.lost} lost ({outcome.lost_reason})")
     if outcome.not_run:
-        parts.append(f"{outcome.not_run} collected tests not run")
+        said = "collected test not run" if outcome.not_run == 1 else "collected tests not run"
+        parts.append(f"{outcome.not_run} {said}")
     if outcome.reason:
         parts[-1] += f" - {outcome.reason}"
     line = f"{PREFIX} {_sentence(', '.join(parts))}"
@@ -103,10 +106,7 @@ def announce(config: pytest.Config, message: str) -> None:
     config.pluginmanager.register(_Line(message))
 
 
-def _results(count: int) -> str:
-    return f"{count} result{'' if count == 1 else 's'}"
-
-
 def _sentence(text: str) -> str:
+    """Return what another part says as a sentence of its own: it does not know what it will stand behind."""
     text = text.strip()
-    return text if text.endswith((".", "!")) else f"{text}."
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!')) else '.'}"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pytest_test_observer._errors import ErrorText
     from pytest_test_observer._extras import Extras
-    from pytest_test_observer._gathered import Place
+    from pytest_test_observer._gathered import ItemLocation
     from pytest_test_observer._ids import Ids
 
 MASTER = "master"
@@ -134,7 +134,9 @@ class Naming:
         self.tally.count(identity, record)
         return record
 
-    def ordinary(self, nodeid: str, worker: str, place: Place | None, extras: Extras, inner: Inner) -> OrdinaryRecord:
+    def ordinary(
+        self, nodeid: str, worker: str, place: ItemLocation | None, extras: Extras, inner: Inner
+    ) -> OrdinaryRecord:
         """Build the record of a first attempt that only passed, and count it: ``record()`` by the shortest way."""
         phases = extras.phases
         setup, call, teardown = phases["setup"], phases["call"], phases["teardown"]

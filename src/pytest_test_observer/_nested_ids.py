@@ -68,7 +68,7 @@ class NestedIds:
         self._ids.decide(len(nodeids) * plan.copies)
         self._planned = Counter[str]()
         for nodeid in nodeids if self._ids.scope != "test" else ():
-            self._planned[self._trace_of(nodeid)] += _lean_size(nodeid) * plan.copies
+            self._planned[self._ids.group(nodeid)] += _lean_size(nodeid) * plan.copies
         self._rooms: dict[str, _Room] = {}
 
     def test(self, nodeid: str, occurrence: int, attempt: int) -> SpanIds:
@@ -80,16 +80,16 @@ class NestedIds:
 
     def charge(self, nodeid: str, size: int) -> None:
         """Count what the span of a test holds beside what every span does, in bytes."""
-        room = self._rooms.get(self._trace_of(nodeid))
+        room = self._rooms.get(self._ids.group(nodeid))
         if room is not None:
             room.left -= size
 
     def _part(self, identity: Identity, attempt: int) -> int:
         """Return the trace of its scope that still has room for a span."""
-        key = self._trace_of(identity.nodeid)
-        room = self._rooms.get(key)
+        group = self._ids.group(identity.nodeid)
+        room = self._rooms.get(group)
         if room is None:
-            room = self._rooms[key] = self._first_room(key)
+            room = self._rooms[group] = self._first_room(group)
         size = _lean_size(identity.nodeid)
         cost = 0 if room.planned and attempt == 1 else size
         if room.left < cost:
@@ -98,7 +98,7 @@ class NestedIds:
         room.left -= cost
         return room.part
 
-    def _first_room(self, key: str) -> _Room:
+    def _first_room(self, group: str) -> _Room:
         """Return this process's share of the trace that all of them begin with.
 
         Where the spans of all tests fit, the processes share what is left; else they share all of it. A worker that
@@ -106,13 +106,10 @@ class NestedIds:
         by the controller.
         """
         plan = self._plan
-        spare = TRACE_BYTES - self._planned[key]
+        spare = TRACE_BYTES - self._planned[group]
         has_share = plan.always and plan.slot <= plan.workers
         share = (spare if spare >= 0 else TRACE_BYTES) / plan.workers
         return _Room(share if has_share else 0, planned=spare >= 0)
-
-    def _trace_of(self, nodeid: str) -> str:
-        return nodeid.partition("::")[0] if self._ids.scope == "module" else ""
 
 
 def _lean_size(nodeid: str) -> int:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from pytest_test_observer._extras import PhaseTimes
-    from pytest_test_observer._gathered import Place
+    from pytest_test_observer._extras import MeasuredPhase
+    from pytest_test_observer._gathered import ItemLocation
     from pytest_test_observer._record import FixtureTimes, TestRecord
     from pytest_test_observer._verdict import Phase
 
@@ -44,7 +44,7 @@ def worker_of(report: pytest.TestReport | pytest.CollectReport) -> str:
 class TestsHere(Protocol):
     """What the process that runs tests knows: of the attempt that began last, and of reports."""
 
-    location: Place | None
+    location: ItemLocation | None
     current: Extras
 
     def extras_for(self, report: pytest.TestReport) -> Extras | None:
@@ -245,7 +245,7 @@ class Recorder:
             and not self.naming.tally.anybody_died
         )
 
-    def _inner(self, extras: Extras | None, phases: Mapping[str, Phase | PhaseTimes]) -> Inner:
+    def _inner(self, extras: Extras | None, phases: Mapping[str, Phase | MeasuredPhase]) -> Inner:
         """Return the phases, and the fixtures that only this attempt used; those that tests share wait for the run."""
         if self._is_lean:
             return NO_INNER

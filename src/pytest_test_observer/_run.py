@@ -47,6 +47,8 @@ class ObservedRun:
     ) -> None:
         self._settings = settings
         self._destinations = destinations = opening.destinations
+        self.detail = settings.otlp_detail if destinations.otlp else "test"
+        """How much spans say: the setting ``otlp_detail``, where there are spans."""
         self.selection = Selection()
         self._started_ns = opening.started_ns
         run_id = opening.run_id
@@ -61,7 +63,7 @@ class ObservedRun:
             Naming(ids, per_worker=per_worker, nested=settings.observer_nest),
             self._highlights or self._journal.append,
             errors=settings.observer_errors,
-            detail=settings.otlp_detail if destinations.otlp else "test",
+            detail=self.detail,
             secrets=spellings({*destinations.secrets, *given_secrets(settings, os.environ)}),
             running=lambda worker: read_marks(self.marks).get(worker),
         )

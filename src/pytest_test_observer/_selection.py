@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import pytest
 
 # Options that select tests without telling pytest what they left out.
-_SELECTING = ("keyword", "markexpr", "lf", "last_failed", "stepwise", "failedfirst_only", "deselect")
+_SELECTING = ("keyword", "markexpr", "lf", "stepwise", "deselect")
 _ABORTED = frozenset({2, 3, 4})
 _NOTHING_COLLECTED = 5
 # With failures (-x and --maxfail stop early without being an interruption), and with nothing to run.

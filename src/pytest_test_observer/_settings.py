@@ -1,8 +1,7 @@
 """The settings: one table, four layers (command line, environment, ini file, default).
 
 The flags, their help, the resolving and docs/settings.md derive from the table. pytest imports this module in
-every run, so it imports next to nothing, and its classes are plain (to make a NamedTuple
-of twenty fields takes 0.4 ms).
+every run, so it imports next to nothing, and its class is plain (to make a NamedTuple of twenty fields takes 0.4 ms).
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pytest_test_observer._ini import ini_type, ini_values
-from pytest_test_observer._setting_kinds import KINDS
+from pytest_test_observer._setting import Setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,54 +20,6 @@ if TYPE_CHECKING:
 BOTH, CLICKHOUSE, OTLP = "both", "ClickHouse", "OTLP"
 CLI, ENV, INI, DEFAULT = "cli", "env", "ini", "default"
 _LAYERS = (CLI, ENV, INI, DEFAULT)
-
-
-class Setting:
-    """One setting: a row of the table.
-
-    ``kind`` is a key of ``KINDS``; ``way`` is which of the two ways of sending reads it. ``metavar`` stands
-    for the value in the help and holds the accepted words of a ``choice``, separated by ``|``; a flag without
-    one takes no value.
-    """
-
-    __slots__ = ("default", "help", "kind", "metavar", "name", "secret", "way")
-
-    def __init__(  # noqa: PLR0917 # a row of a table reads by position
-        self, name: str, kind: str, default: str, way: str, metavar: str, text: str, *, secret: bool = False
-    ) -> None:
-        self.name = name
-        self.kind = kind
-        self.default = default
-        self.way = way
-        self.metavar = metavar
-        self.help = text
-        self.secret = secret
-
-    @property
-    def flag(self) -> str:
-        """The command-line flag."""
-        return "--" + self.name.replace("_", "-")
-
-    @property
-    def env(self) -> str:
-        """The environment variable."""
-        return "PYTEST_OBSERVER_" + self.name.removeprefix("observer_").upper()
-
-    def parse(self, text: str, base: str = "") -> object:
-        """Return the typed value of ``text``; a relative path in it starts at ``base``.
-
-        Raises ``ValueError`` with a sentence that says what is wrong and what is accepted.
-        """
-        return KINDS[self.kind](self, text, base) if text or self.default else ""
-
-    def shown(self, value: object) -> str:
-        """Return ``value`` as messages may show it: no secret, no user or password of a URL."""
-        if self.secret and value:
-            return "***"
-        if isinstance(value, bool):
-            return str(value).lower()
-        return _shown_url(str(value)) if value and self.kind.endswith("url") else str(value)
-
 
 SETTINGS = (
     Setting("ch_url", "clickhouse_url", "", CLICKHOUSE, "URL",
@@ -307,12 +258,6 @@ def _quoted(row: Setting, given: object) -> str:
     if not isinstance(given, (str, int, float)):
         return f"a {type(given).__name__}"
     return repr(row.shown(_as_text(row, given))[:200])
-
-
-def _shown_url(text: str) -> str:
-    from pytest_test_observer._target import redact  # noqa: PLC0415 # only when there is a URL
-
-    return redact(text)
 
 
 def _settle_switches(values: dict[str, Any], sources: dict[str, str], problems: dict[str, str]) -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
-from pytest_test_observer._settings import SETTINGS, Setting
+from pytest_test_observer._settings import SETTINGS
 from pytest_test_observer._target import CLICKHOUSE_FORMS, OTLP_FORMS
+
+if TYPE_CHECKING:
+    from pytest_test_observer._setting import Setting
 
 _ACCEPTED = {
     "text": "any text",

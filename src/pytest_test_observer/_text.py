@@ -45,6 +45,11 @@ def storable_deep(value: Any) -> Any:  # noqa: ANN401 - walks plain data of any 
     return value
 
 
+def plural(count: int, noun: str) -> str:
+    """Return a regular noun as it stands behind a number."""
+    return noun if count == 1 else f"{noun}s"
+
+
 def capped(text: str, limit: int) -> str:
     """Return ``text`` in at most ``limit`` bytes of UTF-8, saying in its middle how much was left out.
 
@@ -78,6 +83,9 @@ class Cover:
 
     def _without(self, text: str) -> str:
         return blacked_out(text, self._secrets)
+
+
+NO_SECRETS = Cover()
 
 
 def _shortened(head: bytes, tail: bytes, size: int, limit: int) -> str:

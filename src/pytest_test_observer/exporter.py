@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
@@ -13,9 +12,10 @@ from pytest_test_observer._columns import TABLES
 from pytest_test_observer._destinations import Answer, Batch
 from pytest_test_observer._destinations.clickhouse import ClickHouseDestination
 from pytest_test_observer._destinations.settings import ClickHouseSettings
+from pytest_test_observer._lines import digest
 from pytest_test_observer._rows import encode
 from pytest_test_observer._spans.reading import rows_of
-from pytest_test_observer._target import MEMORY, parse_clickhouse
+from pytest_test_observer._target import parse_clickhouse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,23 +55,16 @@ class ClickHouseSpanExporter(SpanExporter):
         target = parse_clickhouse(url)
         self._lock = threading.Lock()
         self._is_shut_down = False
-        self._destination = ClickHouseDestination(
-            ClickHouseSettings(
-                embedded=target.embedded,
-                path="memory" if target.path == MEMORY else target.path,
-                host=target.host,
-                port=target.port,
-                tls=target.tls,
-                url_path=target.url_path,
-                user=user or target.user or "default",
-                password=password or target.password or "",
-                database=database,
-                table=table,
-                auto_migrate=auto_migrate,
-                cluster=cluster,
-                label=target.label,
-            )
+        settings = ClickHouseSettings.of(
+            target,
+            user=user or target.user or "default",
+            password=password or target.password or "",
+            database=database,
+            table=table,
+            auto_migrate=auto_migrate,
+            cluster=cluster,
         )
+        self._destination = ClickHouseDestination(settings)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Write the rows of ``spans``; FAILURE, with a line in the log, when not all of them are stored.
@@ -116,4 +109,4 @@ def _batches(spans: Sequence[ReadableSpan]) -> list[Batch]:
 
 def _batch(table: str, lines: list[bytes]) -> Batch:
     data = b"".join(lines)
-    return Batch(table, data, len(lines), f"spans-{blake2b(data, digest_size=16).hexdigest()}")
+    return Batch(table, data, len(lines), f"spans-{digest(data)}")

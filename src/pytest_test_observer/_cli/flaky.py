@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_test_observer._cli.column import Column
-from pytest_test_observer._cli.listing import listing
+from pytest_test_observer._cli.listing import TEST, listing
 from pytest_test_observer._cli.words import ago, first_line, percent
 
 if TYPE_CHECKING:
@@ -22,8 +22,7 @@ _WAYS = {"retry": "passed_on_retry", "commit": "mixed_commits"}
         "pytest-observer flaky --json | jq -r '.[0].nodeid'",
     ),
     columns=(
-        (Column("test", long=True), lambda test: test["nodeid"]),
-        (Column("service", long=True, tells=True), lambda test: test["service"]),
+        *TEST,
         (Column("rate", right=True), lambda test: percent(test["rate"])),
         (Column("flaky", right=True), lambda test: test["flaky_runs"]),
         (Column("runs", right=True), lambda test: test["runs"]),

@@ -7,18 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pytest_test_observer._cli.column import Column
 from pytest_test_observer._cli.reading import EXIT_CODES, filters_from, opened_reader, reading_options, say, say_json
 
 if TYPE_CHECKING:
-    from pytest_test_observer._cli.column import Column
     from pytest_test_observer._reading import Reader
     from pytest_test_observer._reading.filters import Filters
 
-__all__ = ["listing"]
+__all__ = ["TEST", "listing"]
 
 Row = dict[str, Any]
 # Each column with what it shows of a row.
-_Columns = tuple[tuple["Column", Callable[[Row], object]], ...]
+_Columns = tuple[tuple[Column, Callable[[Row], object]], ...]
+
+# What names a test, for tables of tests.
+TEST: _Columns = (
+    (Column("test", long=True), lambda test: test["nodeid"]),
+    (Column("service", long=True, tells=True), lambda test: test["service"]),
+)
 
 
 def listing(

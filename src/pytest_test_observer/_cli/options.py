@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -12,11 +12,13 @@ from pytest_test_observer._settings import (
     CLICKHOUSE,
     SETTINGS,
     EnvironmentValueError,
-    Setting,
     SettingError,
     Settings,
     resolve_layers,
 )
+
+if TYPE_CHECKING:
+    from pytest_test_observer._setting import Setting
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 

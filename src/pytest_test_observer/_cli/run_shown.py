@@ -9,6 +9,7 @@ from pytest_test_observer._cli.column import Column
 from pytest_test_observer._cli.show import heading, line, table
 from pytest_test_observer._cli.visible import visible
 from pytest_test_observer._cli.words import first_line, moment, seconds, together
+from pytest_test_observer._text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -56,7 +57,11 @@ def _about(run: dict[str, Any]) -> str:
 
 def _numbers(run: dict[str, Any]) -> str:
     named = [f"{run[name]} {name}" for name in _COUNTS]
-    return ", ".join([f"{run['collected']} tests", *named, *([f"{run['not_run']} not run"] if run["not_run"] else [])])
+    return ", ".join([_number_of_tests(run), *named, *([f"{run['not_run']} not run"] if run["not_run"] else [])])
+
+
+def _number_of_tests(run: dict[str, Any]) -> str:
+    return f"{run['collected']} {plural(run['collected'], 'test')}"
 
 
 def _show_failures(answer: dict[str, Any], limit: int) -> None:
@@ -94,7 +99,10 @@ def _say_rest(count: int, limit: int, tell: Callable[[str], object]) -> None:
 
 
 def _flaky_lines(answer: dict[str, Any]) -> list[str]:
-    return [f"{test['nodeid']}  {test['attempts']} attempts, {_error(test)}" for test in answer["flaky"]]
+    return [
+        f"{test['nodeid']}  {test['attempts']} {plural(test['attempts'], 'attempt')}, {_error(test)}"
+        for test in answer["flaky"]
+    ]
 
 
 def _change_lines(changes: Iterable[Any]) -> list[str]:
@@ -115,18 +123,10 @@ def markdown_of(answer: dict[str, Any], limit: int) -> str:
     run, changes = answer["run"], answer["changes"]
     mark = {"success": "✅", "failure": "❌"}.get(run["status"], "⚠️")
     partial = ", partial" if run["partial"] else ""
-    parts = [
-        f"## {mark} {run['collected']} tests: {run['status']}{partial}",
-        "| "
-        + " | ".join((*_COUNTS, "time"))
-        + " |\n"
-        + "|---:" * (len(_COUNTS) + 1)
-        + "|\n| "
-        + " | ".join([*(str(run[name]) for name in _COUNTS), seconds(run["duration"])])
-        + " |",
-    ]
+    parts = [f"## {mark} {_number_of_tests(run)}: {run['status']}{partial}", _counts_of(run)]
     if run["not_run"]:
-        parts.append(f"**{run['not_run']} collected tests were not run.**")
+        were = "collected test was" if run["not_run"] == 1 else "collected tests were"
+        parts.append(f"**{run['not_run']} {were} not run.**")
     new = changes["new_failures"] if changes else []
     by_name = {test["nodeid"]: test for test in answer["failures"]}
     old = [test for name, test in by_name.items() if name not in set(new)]
@@ -140,6 +140,13 @@ def markdown_of(answer: dict[str, Any], limit: int) -> str:
             parts += _section(_TITLES[key], [code(text) for text in _change_lines(changes[key])], limit)
         parts.append(f"Compared with run {code(answer['previous']['run_id'])}.")
     return "\n\n".join(parts)
+
+
+def _counts_of(run: dict[str, Any]) -> str:
+    """Return the counts as a table of one row."""
+    names = (*_COUNTS, "time")
+    values = (*(str(run[name]) for name in _COUNTS), seconds(run["duration"]))
+    return f"| {' | '.join(names)} |\n{'|---:' * len(names)}|\n| {' | '.join(values)} |"
 
 
 def _section(title: str, items: list[str], limit: int) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_test_observer._cli.column import Column
-from pytest_test_observer._cli.listing import listing
+from pytest_test_observer._cli.listing import TEST, listing
 from pytest_test_observer._cli.reading import now_ms
 from pytest_test_observer._cli.words import percent, seconds, sparkline
 
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
         "pytest-observer slow --json | jq -r '.[] | select(.trend > 1.5) | .nodeid'",
     ),
     columns=(
-        (Column("test", long=True), lambda test: test["nodeid"]),
-        (Column("service", long=True, tells=True), lambda test: test["service"]),
+        *TEST,
         (Column("p50", right=True), lambda test: seconds(test["p50"])),
         (Column("p95", right=True), lambda test: seconds(test["p95"])),
         (Column("of all", right=True), lambda test: percent(test["share"])),

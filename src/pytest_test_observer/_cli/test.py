@@ -17,6 +17,7 @@ from pytest_test_observer._cli.reading import (
     say_json,
 )
 from pytest_test_observer._cli.words import moment, percent, seconds, sparkline
+from pytest_test_observer._text import plural
 
 if TYPE_CHECKING:
     from pytest_test_observer._reading import Reader
@@ -90,22 +91,33 @@ def _identity(reader: Reader, nodeid: str, filters: Filters) -> tuple[dict[str, 
 
 
 def _show(answer: dict[str, Any]) -> None:
-    from pytest_test_observer._cli.show import heading, line, table  # noqa: PLC0415 - loads rich
+    from pytest_test_observer._cli.show import heading, line  # noqa: PLC0415 - loads rich
 
     line(" ".join(answer["nodeid"].split()) + (f"  ({answer['service']})" if answer["service"] else ""))
     if answer["also_in_services"]:
         line(f"Also in {', '.join(answer['also_in_services'])}: --service chooses.")
     rate = "" if answer["pass_rate"] is None else f", {percent(answer['pass_rate'])} passed"
-    line(f"{answer['runs']} runs{rate}, passed after a failed attempt in {answer['flaky']}")
+    line(f"{answer['runs']} {plural(answer['runs'], 'run')}{rate}, passed after a failed attempt in {answer['flaky']}")
     if answer["median_s"] is not None:
         line(f"{sparkline(answer['durations_s'])}  median {seconds(answer['median_s'])}, the latest on the right")
-    error = answer["last_error"]
-    if error:
-        heading(f"Last error: {moment(error['finished_at'])}, {error['outcome']} in {error['when_phase']}")
-        place = (f"run {error['run_id']}", error["git_branch"], error["git_commit"][:10], error["variant"])
-        line(", ".join(filter(None, place)))
-        line(f"{error['error_type']}: {error['error_message']}".strip())
+    if answer["last_error"]:
+        _show_error(answer["last_error"])
     heading("Runs, the latest first")
+    _show_history(answer["history"])
+
+
+def _show_error(error: dict[str, Any]) -> None:
+    from pytest_test_observer._cli.show import heading, line  # noqa: PLC0415 - loads rich
+
+    heading(f"Last error: {moment(error['finished_at'])}, {error['outcome']} in {error['when_phase']}")
+    place = (f"run {error['run_id']}", error["git_branch"], error["git_commit"][:10], error["variant"])
+    line(", ".join(filter(None, place)))
+    line(f"{error['error_type']}: {error['error_message']}".strip())
+
+
+def _show_history(history: list[dict[str, Any]]) -> None:
+    from pytest_test_observer._cli.show import table  # noqa: PLC0415 - loads rich
+
     columns = (
         Column("finished (UTC)"),
         Column("run", long=True),
@@ -127,6 +139,6 @@ def _show(answer: dict[str, Any]) -> None:
             row["commit"][:10],
             row["variant"],
         )
-        for row in answer["history"]
+        for row in history
     ]
     table(columns, rows)

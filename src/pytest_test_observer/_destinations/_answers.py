@@ -7,13 +7,30 @@ from typing import NamedTuple
 
 from pytest_test_observer._destinations import Answer, Reply
 
-__all__ = ["ACCESS_DENIED", "READONLY_USER", "error_code", "reply_to", "shorten", "without_secrets"]
+__all__ = [
+    "ACCESS_DENIED",
+    "READONLY_USER",
+    "error_code",
+    "looks_like_html",
+    "reason_in",
+    "reply_to",
+    "shorten",
+    "without_secrets",
+]
 
 ACCESS_DENIED = 497
 READONLY_USER = "the user of --ch-user is read-only (its setting readonly): use another"
 MESSAGE_LIMIT = 300
 # Where a row cannot be read the server quotes it; the beginning tells which value it was.
 SAID_LIMIT = 200
+# Words of the operating system and of TLS within the texts of urllib3 and requests; the first that fits.
+_REASONS = (
+    re.compile(r"RemoteDisconnected\('([^']+)'"),
+    re.compile(r"Error\(\d+, '([^']+)'"),
+    re.compile(r"verify failed: ([^(']+?) ?(?:\(|'|$)"),
+    re.compile(r"\[Errno -?\d+\] ([^'\")[]+\w)"),
+    re.compile(r"\[SSL: (\w+)\]"),
+)
 _CODE = re.compile(r"\bCode:\s*(\d+)")
 _GRANT = re.compile(r"\bgrant ([A-Z][A-Z ,]*(?:\([^)]*\))?(?: ON [^\s,;()]+)?)")
 _VIEW = re.compile(r"while pushing to view ([^\s:(]+\w)")
@@ -136,6 +153,20 @@ def shorten(text: str, limit: int = MESSAGE_LIMIT) -> str:
     """Make one line of at most ``limit`` characters."""
     line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def reason_in(text: str, *before: re.Pattern[str]) -> str:
+    """Return the words in ``text`` that say why a connection failed, empty where none are known.
+
+    Patterns of ``before`` are tried first.
+    """
+    words = next((found for found in (pattern.findall(text) for pattern in (*before, *_REASONS)) if found), None)
+    return str(words[-1]) if words else ""
+
+
+def looks_like_html(body: str) -> bool:
+    """Whether a text is a page for people."""
+    return body.lstrip()[:1] == "<"
 
 
 def without_secrets(text: str, secrets: tuple[str, ...]) -> str:

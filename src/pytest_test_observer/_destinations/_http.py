@@ -16,7 +16,7 @@ from clickhouse_connect.driver.httputil import check_env_proxy
 from urllib3 import exceptions as failures
 
 from pytest_test_observer._destinations import Answer, Reply
-from pytest_test_observer._destinations._answers import shorten
+from pytest_test_observer._destinations._answers import looks_like_html, reason_in, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,14 +86,7 @@ _TLS_BREAKS: tuple[tuple[type[BaseException], Reply], ...] = (
 )
 
 
-_REASONS = (
-    re.compile(r"timeout=([\d.]+)"),
-    re.compile(r"RemoteDisconnected\('([^']+)'"),
-    re.compile(r"Error\(\d+, '([^']+)'"),
-    re.compile(r"verify failed: ([^(']+?) ?(?:\(|'|$)"),
-    re.compile(r"\[Errno -?\d+\] ([^'\")[]+\w)"),
-    re.compile(r"\[SSL: (\w+)\]"),
-)
+_SECONDS = re.compile(r"timeout=([\d.]+)")
 
 
 class ForeignAnswer(failures.HTTPError):
@@ -196,7 +189,7 @@ def _excerpt(response: BaseHTTPResponse) -> str:
 
 
 def _is_html(headers: Mapping[str, str], body: str) -> bool:
-    return "html" in headers.get("Content-Type", "") or body.startswith("<")
+    return "html" in headers.get("Content-Type", "") or looks_like_html(body)
 
 
 def _broken(error: failures.HTTPError) -> Reply:
@@ -212,5 +205,4 @@ def _broken(error: failures.HTTPError) -> Reply:
 def _reason(error: BaseException) -> str:
     """Return the words of the operating system or of TLS where there are some, the seconds of a time-out."""
     text = f"{error} {error.__cause__ or ''}"
-    words = next((found for found in (pattern.findall(text) for pattern in _REASONS) if found), None)
-    return str(words[-1]) if words else type(error.__cause__ or error).__name__
+    return reason_in(text, _SECONDS) or type(error.__cause__ or error).__name__

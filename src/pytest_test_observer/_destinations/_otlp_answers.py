@@ -13,11 +13,10 @@ import urllib3.exceptions as failures
 from grpc import StatusCode  # type: ignore[import-untyped]
 
 from pytest_test_observer._destinations import Answer, Reply
-from pytest_test_observer._destinations._answers import shorten
+from pytest_test_observer._destinations._answers import looks_like_html, reason_in, shorten
 
 __all__ = [
     "Answered",
-    "looks_like_html",
     "not_understood",
     "partial",
     "reply_to_break",
@@ -43,6 +42,11 @@ NO_ANSWER = Reply(_IN_DOUBT, "no answer in time")
 _UNREACHABLE = Reply(_UNAVAILABLE, "cannot connect: check " + _ENDPOINT + "{said}")
 _NOT_OTLP = Reply(_UNAVAILABLE, "no OTLP receiver answers there ({status}): check " + _ENDPOINT + "{said}", True)
 _DENIED = Reply(_UNAVAILABLE, "the receiver does not let us in ({status}): check " + _HEADERS + "{said}", True)
+_NOT_TRUSTED = Reply(
+    _UNAVAILABLE,
+    "the receiver's certificate is not trusted: name its authority in OTEL_EXPORTER_OTLP_CERTIFICATE{said}",
+    True,
+)
 _STATUSES: dict[int, Reply] = {
     400: Reply(_REFUSED, "the receiver cannot read the spans ({status}){said}"),
     401: _DENIED,
@@ -83,14 +87,7 @@ _GRPC_TEXTS: tuple[tuple[re.Pattern[str], Reply], ...] = (
         re.compile("larger than max", re.IGNORECASE),
         Reply(_REFUSED, "the receiver finds the request too large ({status}){said}"),
     ),
-    (
-        re.compile("CERTIFICATE_VERIFY_FAILED|certificate verify failed", re.IGNORECASE),
-        Reply(
-            _UNAVAILABLE,
-            "the receiver's certificate is not trusted: name its authority in OTEL_EXPORTER_OTLP_CERTIFICATE{said}",
-            True,
-        ),
-    ),
+    (re.compile("CERTIFICATE_VERIFY_FAILED|certificate verify failed", re.IGNORECASE), _NOT_TRUSTED),
     (
         re.compile("WRONG_VERSION_NUMBER|handshake failed", re.IGNORECASE),
         Reply(_UNAVAILABLE, "no TLS is spoken there: give an http:// endpoint{said}", True),
@@ -110,14 +107,7 @@ _BROKEN = Reply(_IN_DOUBT, "the connection broke{said}")
 
 # The first row that fits: a subclass stands before its base. Certain is only what fails before sending.
 _BREAKS: tuple[tuple[type[BaseException], Reply], ...] = (
-    (
-        ssl.SSLCertVerificationError,
-        Reply(
-            _UNAVAILABLE,
-            "the receiver's certificate is not trusted: name its authority in OTEL_EXPORTER_OTLP_CERTIFICATE{said}",
-            True,
-        ),
-    ),
+    (ssl.SSLCertVerificationError, _NOT_TRUSTED),
     (failures.SSLError, Reply(_UNAVAILABLE, "no TLS is spoken there: check " + _ENDPOINT + "{said}", True)),
     (failures.ProxyError, Reply(_UNAVAILABLE, "the proxy of the environment does not connect{said}")),
     (failures.NewConnectionError, _UNREACHABLE),
@@ -131,24 +121,11 @@ _BREAKS: tuple[tuple[type[BaseException], Reply], ...] = (
 )
 _UNKNOWN_BREAK = Reply(_IN_DOUBT, "the exporter failed ({kind})")
 
-_REASONS = (
-    re.compile(r"RemoteDisconnected\('([^']+)'"),
-    re.compile(r"Error\(\d+, '([^']+)'"),
-    re.compile(r"verify failed: ([^(']+?) ?(?:\(|'|$)"),
-    re.compile(r"\[Errno -?\d+\] ([^'\")[]+\w)"),
-    re.compile(r"\[SSL: (\w+)\]"),
-)
-
 
 def reply_to_status(status: int, body: str) -> Reply:
     """Translate a status of HTTP that is no success; ``body`` is the beginning of what came with it."""
     reply = _REDIRECT if 300 <= status < 400 else _STATUSES.get(status, _FAILED if status >= 500 else _NOT_OTLP)
     return _filled(reply, f"HTTP {status}", "" if looks_like_html(body) else body)
-
-
-def looks_like_html(body: str) -> bool:
-    """Whether a text is a page for people."""
-    return body.lstrip()[:1] == "<"
 
 
 def not_understood(status: int, body: str) -> Reply:
@@ -179,7 +156,7 @@ def reply_to_break(error: BaseException) -> Reply:
     causes = list(_causes(error))
     for kind, reply in _BREAKS:
         if any(isinstance(cause, kind) for cause in causes):
-            return _filled(reply, "", _reason(causes))
+            return _filled(reply, "", reason_in(" ".join(map(str, causes))))
     return Reply(_IN_DOUBT, _UNKNOWN_BREAK.message.format(kind=type(error).__name__))
 
 
@@ -206,10 +183,3 @@ def _causes(error: BaseException) -> list[BaseException]:
             found.append(cause)
             waiting += [*cause.args, getattr(cause, "reason", None), cause.__cause__, cause.__context__]
     return found
-
-
-def _reason(causes: list[BaseException]) -> str:
-    """Return the words of the operating system or of TLS where there are some."""
-    text = " ".join(str(cause) for cause in causes)
-    words = next((found for found in (pattern.findall(text) for pattern in _REASONS) if found), None)
-    return str(words[-1]) if words else ""

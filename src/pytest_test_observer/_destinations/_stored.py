@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
-from io import BytesIO
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import msgspec
+
+from pytest_test_observer._lines import lines_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -46,7 +47,7 @@ def absent_lines(batch: Batch, table: str, ask: Callable[[str], bytes]) -> list[
     ``ask`` runs a query and returns its answer in JSONCompactEachRow. A line that cannot be identified counts
     as absent: the server will say what is wrong with it.
     """
-    lines = [raw for raw in BytesIO(batch.data).readlines() if not raw.isspace()]
+    lines = [raw for raw in lines_of(batch.data) if not raw.isspace()]
     identities = _identified(lines)
     stored = _stored(batch.table, table, [identity for identity in identities if identity.span_id], ask)
     if not stored:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pytest_test_observer._destinations.schema import Place
 
-__all__ = ["fit_tables", "read_tables"]
+__all__ = ["fit_tables", "is_readonly", "read_tables"]
 
 
 def fit_tables(client: Client, place: Place, *, auto_migrate: bool, note: Callable[[str], None]) -> Reply:
@@ -27,7 +27,7 @@ def fit_tables(client: Client, place: Place, *, auto_migrate: bool, note: Callab
 
     ``note`` is told what the user should know although rows can be stored. Library errors pass through.
     """
-    if _is_readonly(client):
+    if is_readonly(client):
         return Reply(Answer.UNAVAILABLE, READONLY_USER, fatal=True)
     todo = plan(read_tables(client, place), place)
     if todo.statements and not todo.conflicts:
@@ -71,7 +71,8 @@ def read_tables(client: Client, place: Place) -> dict[str, Found]:
     }
 
 
-def _is_readonly(client: Client) -> bool:
+def is_readonly(client: Client) -> bool:
+    """Whether the user may change nothing: the profile's setting ``readonly``."""
     readonly = client.server_settings.get("readonly")
     return readonly is not None and readonly.value != "0"
 

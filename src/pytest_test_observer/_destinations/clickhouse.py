@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import gzip
 from typing import TYPE_CHECKING
@@ -199,17 +198,11 @@ class ClickHouseDestination:
         if error_code(error) in _STALE_CODES:
             self._prepared = False
         reply = reply_to(error)
-        return reply._replace(message=without_secrets(reply.message, self._secrets()))
-
-    def _secrets(self) -> tuple[str, ...]:
-        password = self._settings.password
-        if len(password) < 4:  # covering it would mangle words, and show what it is
-            return ()
-        return password, base64.b64encode(f"{self._settings.user}:{password}".encode()).decode()
+        return reply._replace(message=without_secrets(reply.message, self._settings.secrets))
 
     def _note(self, note: str) -> None:
         if note not in self._notes:
-            self._notes.append(without_secrets(note, self._secrets()))
+            self._notes.append(without_secrets(note, self._settings.secrets))
 
 
 def _accepted(client: Client, settings: dict[str, str]) -> dict[str, str]:

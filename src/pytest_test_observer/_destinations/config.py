@@ -9,7 +9,7 @@ import msgspec
 
 from pytest_test_observer._destinations.otlp_environment import is_disabled, otlp_settings
 from pytest_test_observer._destinations.settings import ClickHouseSettings, OtlpSettings
-from pytest_test_observer._target import MEMORY, credentials, parse_clickhouse
+from pytest_test_observer._target import credentials, parse_clickhouse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,18 +58,12 @@ def destinations_of(settings: Settings, environ: Mapping[str, str] = os.environ)
 def _clickhouse(settings: Settings) -> ClickHouseSettings:
     target = parse_clickhouse(settings.ch_url)
     user, password = credentials(settings)
-    return ClickHouseSettings(
-        embedded=target.embedded,
-        path="memory" if target.path == MEMORY else target.path,
-        host=target.host,
-        port=target.port,
-        tls=target.tls,
-        url_path=target.url_path,
+    return ClickHouseSettings.of(
+        target,
         user=user,
         password=password,
         database=settings.ch_db,
         table=settings.ch_table,
         auto_migrate=settings.ch_auto_migrate,
         cluster=settings.ch_cluster,
-        label=target.label,
     )

@@ -26,6 +26,7 @@ INSTALL_HINT = "the embedded engine is not installed: pip install 'pytest-test-o
 _LOCK_NAME = ".pytest-test-observer.lock"
 # The engine's own lock, which programs that do not know ours hold as well.
 _ENGINE_LOCK_NAME = "status"
+# Seconds between two looks at a lock that somebody else has: a wait that has a deadline cannot block in the kernel.
 _POLL_S = 0.05
 _SAY_AFTER_S = 2.0
 

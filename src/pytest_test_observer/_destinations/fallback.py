@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from pytest_test_observer._clock import Clock
 from pytest_test_observer._destinations import Answer, Batch, Destination, Reply
+from pytest_test_observer._lines import digest, lines_of
 from pytest_test_observer._spans.events import event_lines
-from pytest_test_observer._spans.lines import lines_of, loose_events, read_line
+from pytest_test_observer._spans.lines import loose_events, read_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,7 +131,7 @@ class FallbackDestination:
         if left is None:
             return batch
         data = b"".join(left)
-        return batch._replace(data=data, rows=len(left), token=f"{batch.token}-{_digest(data)}")
+        return batch._replace(data=data, rows=len(left), token=f"{batch.token}-{digest(data)}")
 
 
 def _loose(batch: Batch) -> Batch:
@@ -150,13 +150,9 @@ def _events_of(batch: Batch) -> Batch | None:
     data = b"".join(lines)
     if not data:
         return None
-    return Batch("events", data, data.count(b"\n"), f"{batch.token}-events-{_digest(data)}", batch.begin)
+    return Batch("events", data, data.count(b"\n"), f"{batch.token}-events-{digest(data)}", batch.begin)
 
 
 def _both(first: Reply, second: Reply) -> Reply:
     message = f"{first.message}; the other way: {second.message}"
     return first._replace(message=message, fatal=first.fatal and second.fatal)
-
-
-def _digest(data: bytes) -> str:
-    return blake2b(data, digest_size=16).hexdigest()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from hashlib import blake2b
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -15,7 +14,8 @@ from pytest_test_observer._destinations import Answer, Batch, Reply
 from pytest_test_observer._destinations._answers import shorten, without_secrets
 from pytest_test_observer._destinations.otlp_environment import GRPC
 from pytest_test_observer._destinations.settings import OtlpSettings
-from pytest_test_observer._spans.lines import lines_of, loose_events
+from pytest_test_observer._lines import digest, lines_of
+from pytest_test_observer._spans.lines import loose_events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +47,7 @@ class OtlpDestination:
         self._settings = settings
         self._sender: Sender | None = None
         self._maker: SpanMaker | None = None
-        self._settled: set[bytes] = set()
+        self._settled: set[str] = set()
         self._notes = [without_secrets(note, tuple(settings.secrets)) for note in settings.notes]
 
     def warm_up(self) -> None:
@@ -84,7 +84,7 @@ class OtlpDestination:
     def absent(self, batch: Batch) -> list[bytes] | None:
         """Return the lines that no request of this process has settled; None where it has none of them."""
         lines = lines_of(batch.data)
-        left = [line for line in lines if _digest(line) not in self._settled]
+        left = [line for line in lines if digest(line) not in self._settled]
         return left if len(left) < len(lines) else None
 
     def notes(self) -> list[str]:
@@ -132,7 +132,7 @@ class OtlpDestination:
 
     def _send(self, pieces: list[Piece], taken: list[Piece]) -> Reply:
         """Send pieces in one request, in more where it is too large after all; adds to ``taken`` what was."""
-        from pytest_test_observer._destinations._otlp_senders import TooLarge  # noqa: PLC0415 (heavy)
+        from pytest_test_observer._destinations._otlp_watch import TooLarge  # noqa: PLC0415 (heavy)
 
         assert self._sender is not None
         spans = [span for piece in pieces for span in piece.spans]
@@ -153,7 +153,7 @@ class OtlpDestination:
 
     def _send_apart(self, piece: Piece, taken: list[Piece]) -> Reply:
         """Send the spans of one line in several requests: a test's with its events, a run's with its fixtures."""
-        from pytest_test_observer._destinations._otlp_senders import TooLarge  # noqa: PLC0415 (heavy)
+        from pytest_test_observer._destinations._otlp_watch import TooLarge  # noqa: PLC0415 (heavy)
 
         assert self._sender is not None
         waiting, sent = [piece.spans], 0
@@ -172,7 +172,7 @@ class OtlpDestination:
         return _READY
 
     def _is_settled(self, piece: Piece) -> bool:
-        return bool(self._settled) and all(_digest(line) in self._settled for line in piece.lines)
+        return bool(self._settled) and all(digest(line) in self._settled for line in piece.lines)
 
     def _explained(self, reply: Reply) -> Reply:
         if reply.answer in (Answer.UNAVAILABLE, Answer.IN_DOUBT):
@@ -195,12 +195,8 @@ def _requests(pieces: list[Piece]) -> Iterator[list[Piece]]:
         yield request
 
 
-def _digests(pieces: list[Piece]) -> set[bytes]:
-    return {_digest(line) for piece in pieces for line in piece.lines}
-
-
-def _digest(line: bytes) -> bytes:
-    return blake2b(line, digest_size=16).digest()
+def _digests(pieces: list[Piece]) -> set[str]:
+    return {digest(line) for piece in pieces for line in piece.lines}
 
 
 def _knock(settings: OtlpSettings) -> Reply:
@@ -212,7 +208,7 @@ def _knock(settings: OtlpSettings) -> Reply:
     if settings.protocol != GRPC or not address.hostname or not address.port or _has_proxy():
         return _READY
     from pytest_test_observer._destinations._otlp_answers import unreachable  # noqa: PLC0415 (heavy)
-    from pytest_test_observer._destinations._otlp_senders import CONNECT_TIMEOUT_S  # noqa: PLC0415 (heavy)
+    from pytest_test_observer._destinations._otlp_watch import CONNECT_TIMEOUT_S  # noqa: PLC0415 (heavy)
 
     try:
         socket.create_connection((address.hostname, address.port), CONNECT_TIMEOUT_S).close()

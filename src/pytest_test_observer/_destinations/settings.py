@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from pytest_test_observer._secrets import SHORTEST_SECRET
+from pytest_test_observer._target import MEMORY
+
+if TYPE_CHECKING:
+    from pytest_test_observer._target import ClickHouseTarget
 
 __all__ = ["ClickHouseSettings", "OtlpSettings"]
 
@@ -32,6 +39,42 @@ class ClickHouseSettings(msgspec.Struct, frozen=True):
     label: str = "ClickHouse"
     connect_timeout_s: int = 3
     read_timeout_s: int = 15
+
+    @classmethod
+    def of(
+        cls,
+        target: ClickHouseTarget,
+        *,
+        user: str,
+        password: str,
+        database: str,
+        table: str,
+        auto_migrate: bool,
+        cluster: str,
+    ) -> ClickHouseSettings:
+        """Return the settings for a parsed URL; user and password are those that count, wherever they come from."""
+        return cls(
+            embedded=target.embedded,
+            path="memory" if target.path == MEMORY else target.path,
+            host=target.host,
+            port=target.port,
+            tls=target.tls,
+            url_path=target.url_path,
+            user=user,
+            password=password,
+            database=database,
+            table=table,
+            auto_migrate=auto_migrate,
+            cluster=cluster,
+            label=target.label,
+        )
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be shown: the password, also as HTTP's basic authentication writes it."""
+        if len(self.password) < SHORTEST_SECRET:
+            return ()
+        return self.password, base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
 
     def __repr__(self) -> str:
         where = self.path if self.embedded else f"{self.host}:{self.port}{self.url_path}"

@@ -108,7 +108,7 @@ def usable_directories(environ: Mapping[str, str]) -> Iterator[str]:
     import tempfile  # noqa: PLC0415 - rarely needed, and slow to load
 
     shared = os.path.join(tempfile.gettempdir(), f"{DIRECTORY}-{_user()}")
-    if _make(shared) and _is_ours(shared):
+    if _make(shared) and is_ours(shared):
         _close_to_others(shared)
         yield shared
     try:
@@ -139,9 +139,12 @@ def _user() -> str:
     return str(os.getuid()) if hasattr(os, "getuid") else "user"
 
 
-def _is_ours(directory: str) -> bool:
-    """Whether nobody else can have put the directory there: anybody can write to /tmp."""
-    status = os.lstat(directory)
+def is_ours(directory: str) -> bool:
+    """Whether a path is a directory, and nobody else can have put it there: anybody can write to /tmp."""
+    try:
+        status = os.lstat(directory)
+    except OSError:
+        return False
     return stat.S_ISDIR(status.st_mode) and (not hasattr(os, "getuid") or status.st_uid == os.getuid())
 
 

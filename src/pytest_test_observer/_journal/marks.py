@@ -3,6 +3,10 @@
 A mark must survive a kill -9 and is set three times a test. It is therefore a store to a page of a file that
 is mapped into memory: a tenth of what an append costs, no descriptor that it depends on, no room that grows
 with the tests. Each process has a slot of the file to itself.
+
+What it costs: a suite that truncates the file ends its process by SIGBUS at the next mark. No guard against that is
+free: to look at the file before each mark is a system call, and what has no name to be truncated by (a memfd, an
+unlinked file) is gone with the processes that it is to tell of.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ from pytest_test_observer._verdict import PHASES
 
 if TYPE_CHECKING:
     from pytest_test_observer._extras import Extras
+    from pytest_test_observer._gathered import ItemLocation
 
 MASTER_SLOT = 0
 
@@ -42,7 +47,7 @@ _STRAY: list[mmap.mmap] = []
 
 
 class Start(msgspec.Struct, array_like=True):
-    """The attempt that a slot's process began last; ``location`` is pytest's (file, line from 0, domain)."""
+    """The attempt that a slot's process began last; ``location`` is an ``ItemLocation``."""
 
     worker: str
     nodeid: str
@@ -72,8 +77,8 @@ class MarkWriter:
         self._page, self._fd, self._identity = _mapped(path, slot)
         self._half = 0
 
-    def start(self, nodeid: str, location: tuple[str, int | None, str], extras: Extras, now_ns: int) -> None:
-        """An attempt begins; ``location`` is pytest's (file, line from 0, domain)."""
+    def start(self, nodeid: str, location: ItemLocation, extras: Extras, now_ns: int) -> None:
+        """An attempt begins."""
         page = self._page
         if page is None:
             return

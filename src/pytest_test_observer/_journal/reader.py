@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from pytest_test_observer._destinations import Batch
@@ -26,6 +25,7 @@ from pytest_test_observer._journal.sidecar import (
     Taken,
     encode_line,
 )
+from pytest_test_observer._lines import digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,7 +127,7 @@ class JournalReader:
             with open(self.files.table(sealed.table), "rb") as file:
                 file.seek(self._where[sealed.number])
                 data = file.read(sealed.size)
-        if _digest(data) != sealed.digest:
+        if digest(data) != sealed.digest:
             raise OSError(f"{self.files.table(sealed.table)} has changed under batch {sealed.number}")
         return self._batch(sealed, data)
 
@@ -217,7 +217,7 @@ class JournalReader:
         self._meta.write(encode_line(line))
 
     def _seal(self, table: str, data: bytes, rows: int) -> Sealed:
-        sealed = Sealed(self._number + 1, table, len(data), rows, _digest(data))
+        sealed = Sealed(self._number + 1, table, len(data), rows, digest(data))
         self._note(sealed)
         self._number = sealed.number
         self._pending[sealed.number] = sealed
@@ -232,7 +232,7 @@ class JournalReader:
         try:
             with open(self.files.table(sealed.table), "rb") as file:
                 file.seek(start)
-                here = _digest(file.read(sealed.size)) == sealed.digest
+                here = digest(file.read(sealed.size)) == sealed.digest
         except OSError:
             return False
         if here:
@@ -259,10 +259,6 @@ class JournalReader:
                     rest = rest[end:]
                 if not chunk:
                     return
-
-
-def _digest(data: bytes) -> str:
-    return blake2b(data, digest_size=16).hexdigest()
 
 
 def _size(path: str) -> int:

@@ -31,8 +31,8 @@ def the_run(reader: Reader, run_id: str, filters: Filters) -> dict[str, Any]:
     if found:
         raise ReadingError(f"{run_id!r} names several runs. Ask for one of them:\n  " + "\n  ".join(_asked(found)))
     if filters.attempt is not None and (others := find_runs(reader, run_id, filters._replace(attempt=None))):
-        last = "; ".join(f"{row['run_id']} had its last as attempt {row['ci_attempt']}" for row in others)
-        raise ReadingError(f"{run_id}: there is no attempt {filters.attempt} of it: {last}.")
+        there_is = "; ".join(map(_last_attempt, others))
+        raise ReadingError(f"{run_id}: there is no attempt {filters.attempt} of it: {there_is}.")
     raise ReadingError(_none(run_id, filters))
 
 
@@ -44,6 +44,12 @@ def _none(run_id: str, filters: Filters) -> str:
         f"no run whose id is or begins with {run_id!r} is recorded there{narrowed}: `pytest-observer runs` lists them. "
         "Results that were kept on disk are sent by `pytest-observer replay`."
     )
+
+
+def _last_attempt(run: dict[str, Any]) -> str:
+    if not run["ci_attempt"]:
+        return f"{run['run_id']} has no attempts of a CI job, leave out --attempt"
+    return f"{run['run_id']} had its last as attempt {run['ci_attempt']}"
 
 
 def _asked(found: Sequence[dict[str, Any]]) -> list[str]:

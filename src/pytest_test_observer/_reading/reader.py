@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import os
 import re
@@ -14,7 +13,6 @@ from pytest_test_observer._columns import TABLES
 from pytest_test_observer._destinations._answers import error_code, reply_to, without_secrets
 from pytest_test_observer._destinations.embedded import IN_MEMORY, opened
 from pytest_test_observer._destinations.schema import Place
-from pytest_test_observer._secrets import SHORTEST_SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -188,9 +186,7 @@ def _explained(error: Exception, settings: ClickHouseSettings) -> ReadingError:
     sentence = _MEANINGS.get(code)
     place = settings.database if code == 81 else f"{settings.database}.{_missing(str(error)) or settings.table}"
     message = sentence.format(place=place) if sentence else reply_to(error).message
-    secret = settings.password
-    secrets = (secret, base64.b64encode(f"{settings.user}:{secret}".encode()).decode())
-    return ReadingError(without_secrets(message, secrets if len(secret) >= SHORTEST_SECRET else ()), code)
+    return ReadingError(without_secrets(message, settings.secrets), code)
 
 
 def _missing(error: str) -> str:

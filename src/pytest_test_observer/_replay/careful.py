@@ -6,13 +6,15 @@ from typing import NamedTuple
 
 from pytest_test_observer._clock import Clock
 from pytest_test_observer._destinations import Answer, Batch, Destination, Reply, Unanswered
-from pytest_test_observer._replay.lines import batch_of, damage, lines_of, looks_sound
+from pytest_test_observer._lines import lines_of
+from pytest_test_observer._replay.lines import batch_of, damage, looks_sound
 from pytest_test_observer._shipper.ship import BACKOFF
 
 # A server that refuses this many lines of a batch and takes none has something against the table, not against
 # them. Beyond the second number it is not asked about the others: each costs two requests.
 _SUSPICIOUS = 10
 _HOPELESS = 1_000
+# Tries after the first, each after a pause of BACKOFF. No more: somebody watches a replay, and can repeat it.
 _REPEATS = 2
 _TAKEN = Reply(Answer.TAKEN)
 # To send again is of no use, or would store a part twice.

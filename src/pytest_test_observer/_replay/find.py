@@ -12,6 +12,7 @@ from pytest_test_observer._journal.files import (
     SUFFIX,
     JournalFiles,
     buffer_directory,
+    is_ours,
 )
 
 if TYPE_CHECKING:
@@ -47,15 +48,8 @@ def buffer_directories(environ: Mapping[str, str]) -> list[str]:
     """Return the directories that runs of this user have left buffers in: the cache, then temporary ones."""
     shared = tempfile.gettempdir()
     temporary = sorted(os.path.join(shared, name) for name in os.listdir(shared) if name.startswith(f"{DIRECTORY}-"))
-    ours = [path for path in temporary if _is_ours(path)]
+    ours = [path for path in temporary if is_ours(path)]
     return [path for path in (buffer_directory(environ), *ours) if os.path.isdir(path)]
-
-
-def _is_ours(path: str) -> bool:
-    """Whether nobody else can have put the directory there: anybody can write to /tmp."""
-    if os.path.islink(path) or not os.path.isdir(path):
-        return False
-    return not hasattr(os, "getuid") or os.stat(path).st_uid == os.getuid()
 
 
 def _files(path: str) -> Iterator[str]:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from pytest_test_observer._destinations import Batch, Destination, Reply
 
-# An embedded engine is had by one process at a time, and a run waits 30 s for it at most: after these seconds others
-# get a chance, and as long as this to take it (they look every 0.05 s).
+# Seconds. An embedded engine is had by one process at a time, and a run waits 30 s for it at most. So after _TURN it is
+# let go for _PAUSE, in which others, who look every 0.05 s, can take it.
 _TURN = 5.0
 _PAUSE = 0.1
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from hashlib import blake2b
-from io import BytesIO
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from pytest_test_observer._destinations import Batch
+from pytest_test_observer._lines import digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,11 +24,6 @@ class _Identified(msgspec.Struct):
 
 
 _decoder = msgspec.json.Decoder(_Identified)
-
-
-def lines_of(data: bytes) -> list[bytes]:
-    """Cut at line feeds and nowhere else; each line keeps its own."""
-    return BytesIO(data).readlines()
 
 
 def damage(line: bytes) -> str:
@@ -69,8 +63,3 @@ def batch_of(table: str, lines: Iterable[bytes], begin: Begin | None = None) -> 
     kept = list(lines)
     data = b"".join(kept)
     return Batch(table, data, len(kept), f"replay-{digest(data)}", begin)
-
-
-def digest(data: bytes) -> str:
-    """Return what tells these bytes from others."""
-    return blake2b(data, digest_size=16).hexdigest()

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from pytest_test_observer._destinations import Answer, Reply
 from pytest_test_observer._journal.cuts import BATCH_BYTES, BATCH_ROWS
 from pytest_test_observer._journal.files import EVENTS_SUFFIX, SUFFIX
+from pytest_test_observer._lines import digest
 from pytest_test_observer._replay.careful import Refused
-from pytest_test_observer._replay.lines import batch_of, digest
+from pytest_test_observer._replay.lines import batch_of
 from pytest_test_observer._replay.older import LineError, completed, read_row, table_of
 from pytest_test_observer._replay.outcome import Outcome
 from pytest_test_observer._replay.quarantine import Quarantine

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from pytest_test_observer._text import plural
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-ALL_SENT, NOT_ALL_SENT, USAGE, SET_ASIDE = 0, 1, 2, 3
+ALL_SENT, NOT_ALL_SENT, SET_ASIDE = 0, 1, 3  # 2 is click's, for wrong usage
 INTERRUPTED = 130
 
 
@@ -73,4 +75,4 @@ def _rows(results: int, events: int) -> str:
 
 
 def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}" if count else ""
+    return f"{count:,} {plural(count, noun)}" if count else ""

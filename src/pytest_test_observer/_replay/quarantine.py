@@ -11,8 +11,8 @@ import msgspec
 
 from pytest_test_observer._clock import Clock
 from pytest_test_observer._journal.files import EVENTS_SUFFIX, QUARANTINE, SUFFIX
+from pytest_test_observer._lines import digest
 from pytest_test_observer._record import NS_PER_S
-from pytest_test_observer._replay.lines import digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -15,9 +15,10 @@ from pytest_test_observer._journal.complete import complete
 from pytest_test_observer._journal.files import JournalFiles
 from pytest_test_observer._journal.reader import FILES, JournalReader
 from pytest_test_observer._journal.tidy import tidy
+from pytest_test_observer._lines import digest
 from pytest_test_observer._replay.careful import Delivered, Refused
 from pytest_test_observer._replay.claim import last_change_ns
-from pytest_test_observer._replay.lines import damage, digest
+from pytest_test_observer._replay.lines import damage
 from pytest_test_observer._replay.outcome import Outcome
 from pytest_test_observer._replay.quarantine import Quarantine
 

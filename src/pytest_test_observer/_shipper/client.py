@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 # What a pipe takes at once; a task that is longer would have to wait for a reader that is only just starting.
 _PIPE_TAKES = 65_536
 _REAP_SECONDS = 5.0
+# How often the files are looked at where the pipe that would tell was closed under us.
 _LOOK_SECONDS = 0.02
 
 

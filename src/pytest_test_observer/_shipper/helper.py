@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from pytest_test_observer._destinations import Destination
 
-# How often the journal is looked at, in seconds: a stat() of two files.
+# How often the journal is looked at, in seconds: a stat() of two files; also a lock that an older helper still has.
 _LOOK = 0.2
 # Rows are sent when they are this old, in seconds: with _LOOK and the insert itself that is within two
 # seconds of their test. The share of the run's age keeps a fleet of long runs from flooding a server with

@@ -90,11 +90,6 @@ class Shipper:
         """Attempts that failed since the last success."""
         return self._failures
 
-    @property
-    def pause(self) -> float:
-        """Seconds until another attempt makes sense."""
-        return max(0.0, self._not_before - Clock.monotonic())
-
     def hurry(self) -> None:
         """Forget the pause: the run is over, there is no later."""
         self._not_before = 0.0

@@ -38,6 +38,7 @@ main(journal=sys.argv[2:])
 """
 _DETACHED = rb'"kind":"ready","pid":(\d+)'
 _REAP_SECONDS = 5.0
+# How often a process that is nobody's child is looked for: it cannot be waited for.
 _LOOK_SECONDS = 0.005
 
 

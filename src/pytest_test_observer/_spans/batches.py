@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_test_observer._ids import Ids
 from pytest_test_observer._ids import SpanContext as Identity
+from pytest_test_observer._lines import lines_of
 from pytest_test_observer._record import NS_PER_MS, Context
 from pytest_test_observer._spans.attempt import Surroundings, attempt_spans, carrier
 from pytest_test_observer._spans.events import EVENTS_PER_SPAN
 from pytest_test_observer._spans.identity import context_of
-from pytest_test_observer._spans.lines import EventOf, lines_of, loose_events, read_line
+from pytest_test_observer._spans.lines import EventOf, loose_events, read_line
 from pytest_test_observer._spans.resource import Resources
 from pytest_test_observer._spans.run import run_spans
 

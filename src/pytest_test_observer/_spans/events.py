@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_test_observer._clock import IsoTime
-from pytest_test_observer._columns import EVENTS
+from pytest_test_observer._columns import EVENT_KEY, EVENT_PREFIX, EVENTS
 from pytest_test_observer._record import NS_PER_MS
 from pytest_test_observer._rows import encode
 from pytest_test_observer._spans.lines import EventOf
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 SEQ = "pytest.event.seq"
-RESERVED = "pytest.event."
-ESCAPE = "pytest.event.key:"
 
 # More than this on one span and receivers, viewers and limits of 4 MiB for a request have their trouble with it.
 EVENTS_PER_SPAN = 1_000
@@ -32,7 +30,7 @@ def attributes_of(seq: int, payload: Mapping[str, str]) -> dict[str, str | int]:
     """Return the attributes of a custom event; keys that attributes cannot have, or that are ours, are marked."""
     attributes: dict[str, str | int] = {SEQ: seq}
     for key, value in payload.items():
-        attributes[ESCAPE + key if not key or key.startswith(RESERVED) else key] = value
+        attributes[EVENT_KEY + key if not key or key.startswith(EVENT_PREFIX) else key] = value
     return attributes
 
 
@@ -40,9 +38,9 @@ def payload_of(attributes: Mapping[str, Any]) -> dict[str, str]:
     """Return what ``attributes_of`` was given."""
     named = ((key, text(value)) for key, value in attributes.items())
     payload = {
-        key.removeprefix(ESCAPE): value
+        key.removeprefix(EVENT_KEY): value
         for key, value in named
-        if not key.startswith(RESERVED) or key.startswith(ESCAPE)
+        if not key.startswith(EVENT_PREFIX) or key.startswith(EVENT_KEY)
     }
     return dict(sorted((text(key), value) for key, value in payload.items()))
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from typing import Any, NamedTuple
 
 import msgspec
 
 from pytest_test_observer._columns import TABLES, Table
+from pytest_test_observer._lines import lines_of
 from pytest_test_observer._record import NS_PER_MS, FixtureTimes, ModuleTimes, PhaseTimes
 from pytest_test_observer._rows import SPAN_KEY
 
@@ -24,7 +24,7 @@ class EventOf(NamedTuple):
 
 
 class SpanPart(msgspec.Struct, frozen=True):
-    """What the line of an attempt or of a run says besides its columns, for its spans.
+    """What the line of an attempt or of a run says besides its columns, for its spans: as ``_rows.SpanPart`` wrote it.
 
     ``fixtures`` of an attempt are those that only it uses; those of modules and of the session stand in the run's
     line, and so do ``modules``.
@@ -69,11 +69,6 @@ def _decoder(table: Table) -> msgspec.json.Decoder[Any]:
 
 
 _DECODERS = {key: _decoder(table) for key, table in TABLES.items()}
-
-
-def lines_of(data: bytes) -> list[bytes]:
-    """Cut at line feeds and nowhere else; each line keeps its own."""
-    return BytesIO(data).readlines()
 
 
 def loose_events(data: bytes) -> list[bytes]:

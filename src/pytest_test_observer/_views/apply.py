@@ -47,7 +47,7 @@ def apply_schema(settings: ClickHouseSettings, layout: Layout, say: Callable[[st
             return _apply(client, layout, say)
     except Exception as error:  # noqa: BLE001 (whatever a library raises, the command answers)
         reply = reply_to(error)
-        return reply._replace(answer=Answer.UNAVAILABLE, message=without_secrets(reply.message, (settings.password,)))
+        return reply._replace(answer=Answer.UNAVAILABLE, message=without_secrets(reply.message, settings.secrets))
 
 
 def _client(settings: ClickHouseSettings, say: Callable[[str], None]) -> contextlib.AbstractContextManager[Client]:

@@ -9,20 +9,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_test_observer._columns import EVENT_KEY, EVENT_PREFIX
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pytest_test_observer._columns import Column
 
-__all__ = ["EVENT_ATTRIBUTES", "EVENT_KEY", "EVENT_PREFIX", "NS_ALIASES", "expression", "text"]
+__all__ = ["EVENT_ATTRIBUTES", "NS_ALIASES", "expression", "text"]
 
 # The view names an event's attributes so after ARRAY JOIN.
 EVENT_ATTRIBUTES = "EventAttributes"
 _ATTRIBUTES = {"context": "ResourceAttributes", "record": "SpanAttributes", "event": EVENT_ATTRIBUTES}
-
-# A payload's key that is empty or begins with the first travels behind the second.
-EVENT_PREFIX = "pytest.event."
-EVENT_KEY = "pytest.event.key:"
 
 # Sources of times, as the views name them: nanoseconds since the epoch.
 NS_ALIASES = {

@@ -1,4 +1,7 @@
-"""The kinds of values settings take: how text becomes a value, and what is said when it cannot."""
+"""A setting: what it is called in each layer, and how text becomes a value of its kind, or why it cannot.
+
+pytest imports this module in every run, like ``_settings``.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,59 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_test_observer._settings import Setting
+
+class Setting:
+    """One setting: a row of the table.
+
+    ``kind`` is a key of ``KINDS``; ``way`` is which of the two ways of sending reads it. ``metavar`` stands
+    for the value in the help and holds the accepted words of a ``choice``, separated by ``|``; a flag without
+    one takes no value.
+    """
+
+    __slots__ = ("default", "help", "kind", "metavar", "name", "secret", "way")
+
+    def __init__(  # noqa: PLR0917 # a row of a table reads by position
+        self, name: str, kind: str, default: str, way: str, metavar: str, text: str, *, secret: bool = False
+    ) -> None:
+        self.name = name
+        self.kind = kind
+        self.default = default
+        self.way = way
+        self.metavar = metavar
+        self.help = text
+        self.secret = secret
+
+    @property
+    def flag(self) -> str:
+        """The command-line flag."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def env(self) -> str:
+        """The environment variable."""
+        return "PYTEST_OBSERVER_" + self.name.removeprefix("observer_").upper()
+
+    def parse(self, text: str, base: str = "") -> object:
+        """Return the typed value of ``text``; a relative path in it starts at ``base``.
+
+        Raises ``ValueError`` with a sentence that says what is wrong and what is accepted.
+        """
+        return KINDS[self.kind](self, text, base) if text or self.default else ""
+
+    def shown(self, value: object) -> str:
+        """Return ``value`` as messages may show it: no secret, no user or password of a URL."""
+        if self.secret and value:
+            return "***"
+        if isinstance(value, bool):
+            return str(value).lower()
+        return _shown_url(str(value)) if value and self.kind.endswith("url") else str(value)
+
+
+def _shown_url(text: str) -> str:
+    from pytest_test_observer._target import redact  # noqa: PLC0415 # only when there is a URL
+
+    return redact(text)
+
 
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True}
 _BOOLEANS |= {"false": False, "0": False, "no": False, "off": False}

@@ -1,0 +1,34 @@
+"""The last line of a run, as it is put together."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_test_observer._messages import Outcome, summary
+
+SENT = Outcome(2, 0, 0, 0, "http://ch:8123")
+
+
+@pytest.mark.parametrize(
+    ("sent", "not_run", "said"),
+    [
+        (1, 0, "1 result sent to http://ch:8123."),
+        (0, 1, "0 results sent to http://ch:8123, 1 collected test not run."),
+        (2, 2, "2 results sent to http://ch:8123, 2 collected tests not run."),
+    ],
+)
+def test_numbers_and_their_nouns_agree(sent: int, not_run: int, said: str) -> None:
+    assert summary(SENT._replace(sent=sent, not_run=not_run)) == f"test-observer: {said}"
+
+
+@pytest.mark.parametrize(
+    ("note", "said"),
+    [
+        ("older runs that wait", "Older runs that wait."),
+        ("A batch was late.", "A batch was late."),
+        ("`db`.`t` is a view", "`db`.`t` is a view."),
+        ("OTEL_X has no value", "OTEL_X has no value."),
+    ],
+)
+def test_a_note_is_a_sentence_of_its_own(note: str, said: str) -> None:
+    assert summary(SENT._replace(notes=(note,))) == f"test-observer: 2 results sent to http://ch:8123. {said}"
