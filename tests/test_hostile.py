@@ -459,6 +459,24 @@ def test_a_disk_that_fills_up_costs_what_did_not_fit_and_that_is_told(observed: 
     assert run.stderr == ""
 
 
+def test_an_environment_of_bytes_that_are_no_utf_8_changes_no_result(observed: Observed) -> None:
+    observed.bench.write(test_a="def test_ok(): pass\ndef test_bad(): assert 0\n")
+    odd = {
+        "XDG_CACHE_HOME": f"{observed.bench.cache}\udcff",
+        "PYTEST_OBSERVER_RUN_ID": "run\udcff",
+        "TMPDIR": str(observed.bench.suite.parent),
+        "TRACESTATE": "vendor=\udcff",
+        "GITHUB_ACTIONS": "true",
+        "GITHUB_REF_NAME": "branch\udcff",
+        "OTEL_RESOURCE_ATTRIBUTES": "key=\udcff",
+    }
+    run = observed.run("-n1", env=odd)
+    assert run.returncode == 1, run.stdout
+    assert run.summary.startswith("test-observer: 2 results sent")
+    names = {(row["run_id"], row["git_branch"]) for row in observed.rows("run_id, git_branch")}
+    assert names == {("run\\udcff", "branch\\udcff")}
+
+
 @pytest.mark.parametrize("place", ["begin", "collected", "flush", "finish", "recorder.on_report"])
 def test_an_error_of_our_own_changes_no_result_and_is_told_in_the_one_line(observed: Observed, place: str) -> None:
     observed.bench.write(

@@ -166,6 +166,14 @@ def test_a_directory_that_somebody_else_may_have_planted_is_not_used(
     assert mode(tmp_path / "elsewhere") == 0o755
 
 
+def test_a_directory_whose_name_is_no_utf_8_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    nameless = {"XDG_CACHE_HOME": f"{tmp_path}/\udcff"}
+    assert next(usable_directories(nameless)) == f"{tmp_path}/pytest-test-observer-{os.getuid()}"
+    monkeypatch.setattr(tempfile, "tempdir", f"{tmp_path}/\udcfe")
+    assert list(usable_directories(nameless)) == []
+
+
 def test_without_any_directory_the_error_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))

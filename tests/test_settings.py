@@ -245,6 +245,8 @@ BAD = [
     ("observer_exit_timeout", "inf", "seconds"),
     ("observer_exit_timeout", "nan", "seconds"),
     ("observer_exit_timeout", "3s", "seconds"),
+    ("ch_user", "user\udcff", "UTF-8"),
+    ("ch_url", "chdb:///directory\udcff", "UTF-8"),
 ]
 bad = pytest.mark.parametrize(("name", "text", "accepted"), BAD)
 

@@ -191,6 +191,40 @@ def test_a_run_counts_its_tests_by_their_last_attempt(killed: Finished) -> None:
     assert counted == {"collected": 5, "passed": 5, "broken": 0, "flaky": 4, "reruns": 5, "not_run": 0}
 
 
+def test_a_worker_that_dies_after_a_test_has_ended_makes_a_further_attempt_of_it(observed: Observed) -> None:
+    observed.bench.write(
+        conftest="""
+            import os, pytest
+            HERE = os.environ.get("PYTEST_XDIST_WORKER")
+            @pytest.hookimpl(trylast=True)  # after xdist has sent it
+            def pytest_runtest_logreport(report):
+                if HERE == "gw0" and report.outcome == "rerun": os._exit(1)
+            def pytest_runtest_logfinish(nodeid):
+                if HERE == "gw1" and nodeid.endswith("test_over"): os._exit(1)
+        """,
+        test_a="""
+            import os, pytest
+            @pytest.mark.flaky(reruns=3)
+            def test_repeated(): assert os.environ["PYTEST_XDIST_WORKER"] != "gw0"
+            def test_over(): pass
+            def test_good(): pass
+        """,
+    )
+    done = finished(observed, observed.run("-n1", "-rA"))
+    assert done.verdicts == {
+        "test_repeated": [
+            ("failed", "rerun", "call", 1, False),
+            ("broken", "crashed", "teardown", 2, False),
+            ("passed", "passed", "call", 3, True),
+        ],
+        "test_over": [PASSED, ("broken", "crashed", "teardown", 2, False)],
+        "test_good": [PASSED],
+    }
+    assert len({row["span_id"] for row in done.rows}) == len(done.rows)
+    counted = {name: done.session[name] for name in ("collected", "passed", "broken", "reruns", "not_run")}
+    assert counted == {"collected": 3, "passed": 2, "broken": 1, "reruns": 3, "not_run": 0}
+
+
 def test_a_killer_is_repeated_until_workers_run_out_and_the_rest_is_not_run(
     observed: Observed,
 ) -> None:

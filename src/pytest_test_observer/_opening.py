@@ -13,6 +13,7 @@ from pytest_test_observer._clock import Clock
 from pytest_test_observer._destinations.config import Destinations, destinations_of
 from pytest_test_observer._journal.reserve import JournalError, Reserved, reserve
 from pytest_test_observer._shipper.spawn import NoHelper, Spawned, spawn
+from pytest_test_observer._text import storable
 
 if TYPE_CHECKING:
     from pytest_test_observer._settings import Settings
@@ -42,7 +43,7 @@ def open_session(settings: Settings) -> Opening | None:
     if not destinations:
         return None  # OTEL_SDK_DISABLED switches the only one off
     started_ns = Clock.time_ns()
-    run_id = os.environ.get("PYTEST_OBSERVER_RUN_ID") or str(uuid.UUID(bytes=os.urandom(16), version=4))
+    run_id = storable(os.environ.get("PYTEST_OBSERVER_RUN_ID", "")) or str(uuid.UUID(bytes=os.urandom(16), version=4))
     journal = reserve(os.environ, run_id)
     try:
         helper = spawn(journal.files)

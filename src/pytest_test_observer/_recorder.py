@@ -191,7 +191,11 @@ class Recorder:
         running = self._running(worker)
         if running is None or running.key.nodeid != storable(nodeid):
             running = self._deduce(report, nodeid, worker)
-        self._ended[worker] = key = msgspec.structs.replace(running.key, nodeid=nodeid)
+        key = msgspec.structs.replace(running.key, nodeid=nodeid)
+        if key == self._ended.get(worker):  # died after its last report, where xdist has not seen the end of it yet
+            key = msgspec.structs.replace(key, attempt=key.attempt + 1)
+            running = running._replace(key=key, start_ns=Clock.time_ns(), span=None)
+        self._ended[worker] = key
         gathered = self._open.pop(key, None)
         self._sink(
             self.naming.crashed(running, self._allowed(error_text(report, self._cover)), Clock.time_ns(), gathered)

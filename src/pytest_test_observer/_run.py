@@ -80,12 +80,13 @@ class ObservedRun:
     def nesting(self) -> dict[str, Any]:
         """What processes that run tests have to know to name spans; see ``NestPlan``."""
         ids = self._ids
+        trace_state = os.environ.get("TRACESTATE", "")
         return {
             "session_id": ids.session_id,
             "scope": ids.scope,
             "always": self._settings.observer_nest,
             "parent": tuple(ids.parent) if ids.parent else None,
-            "trace_state": os.environ.get("TRACESTATE", ""),
+            "trace_state": trace_state if trace_state.isascii() else "",  # no trace state, and xdist sends UTF-8 alone
             "grouped": self.recorder.grouped,
         }
 

@@ -11,6 +11,7 @@ from pytest_test_observer._context.ci import CIContext, detect_ci, is_ci
 from pytest_test_observer._context.git import GitReader, repository_name, without_credentials
 from pytest_test_observer._context.resource import given_attributes, given_facts
 from pytest_test_observer._record import Context
+from pytest_test_observer._text import storable_deep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,11 +27,10 @@ _FORGES = ("github", "gitlab", "bitbucket", "gitea")  # names of OpenTelemetry's
 def begin(
     environ: Mapping[str, str], rootdir: str | os.PathLike[str], *, run_id: str, variant: str = ""
 ) -> PendingContext:
-    """Read the environment, and start git where no CI system tells what is tested.
+    r"""Read the environment, and start git where no CI system tells what is tested.
 
     Returns at once: ask for the result when it is needed, but before the first test, which should not see
-    git as a child process. Values may hold lone surrogates (bytes that are no UTF-8): whoever stores them
-    makes them storable.
+    git as a child process. Bytes that are no UTF-8 are written out in it (``\udcff``).
     """
     return PendingContext(environ, rootdir, run_id=run_id, variant=variant)
 
@@ -53,7 +53,7 @@ class PendingContext:
         facts: dict[str, Any] = {**self._own, **detected, **given_facts(self._given)}
         repository = repository_name(facts["repository"])
         facts.setdefault("service", repository.name or _last_part(self._rootdir) or _NO_NAME)
-        return Context(**facts, resource=self._resource(facts["repository"]))
+        return Context(**storable_deep({**facts, "resource": self._resource(facts["repository"])}))
 
     def close(self) -> None:
         """End git without waiting: for a run that ends before it needs its context."""

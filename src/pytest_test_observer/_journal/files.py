@@ -100,14 +100,19 @@ def buffer_directory(environ: Mapping[str, str]) -> str:
 
 
 def usable_directories(environ: Mapping[str, str]) -> Iterator[str]:
-    """Yield directories, made if need be, best first: the cache, then a temporary one that is ours."""
+    """Yield directories, made if need be, best first: the cache, then a temporary one that is ours.
+
+    None whose name is no UTF-8: the helper and the workers are told it as text.
+    """
     cache = buffer_directory(environ)
-    if cache and _make(cache):
+    if cache and _is_text(cache) and _make(cache):
         _close_to_others(cache)
         yield cache
     import tempfile  # noqa: PLC0415 - rarely needed, and slow to load
 
     shared = os.path.join(tempfile.gettempdir(), f"{DIRECTORY}-{_user()}")
+    if not _is_text(shared):
+        return
     if _make(shared) and is_ours(shared):
         _close_to_others(shared)
         yield shared
@@ -115,6 +120,14 @@ def usable_directories(environ: Mapping[str, str]) -> Iterator[str]:
         yield tempfile.mkdtemp(prefix=f"{DIRECTORY}-")
     except OSError:
         return
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _make(directory: str) -> bool:
