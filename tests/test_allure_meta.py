@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from pytest_test_observer._record import AllureMeta
+from tests.beside import without_others
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -232,7 +233,8 @@ def run_pytest(directory: Path, suite: str, *arguments: str, autoload: bool = Tr
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     env.pop("PYTEST_ADDOPTS", None)
     env["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "" if autoload else "1"
-    command = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments)
+    flags = ("-q", "-p", "no:cacheprovider", *without_others(arguments, directory), *arguments)
+    command = (sys.executable, "-m", "pytest", *flags)
     done = subprocess.run(command, cwd=directory, env=env, capture_output=True, text=True, check=False)
     assert done.returncode in (0, 1), done.stdout + done.stderr
     assert "INTERNALERROR" not in done.stdout
