@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from tests.beside import without_others
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -48,15 +50,16 @@ class Run(NamedTuple):
 
 
 class Workbench:
-    """A suite in ``suite``, and buffers in ``buffers``."""
+    """A suite in ``suite``, and buffers in ``buffers``.
+
+    Runs have those plugins of others that they name; with ``all_plugins`` all that are installed, as at a user's.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.suite = directory / "suite"
         self.suite.mkdir()
-        # pytest-asyncio warns without it, also in suites that have nothing asynchronous; that for pytest 7 does not
-        # know it
-        scope = "asyncio_default_fixture_loop_scope = function\n" if TESTED_PYTEST >= (8,) else ""
-        self.write(pytest_ini=f"[pytest]\n{scope}")
+        self.all_plugins = False
+        self.write(pytest_ini="[pytest]\n")
         self.cache = directory / "cache"
         self.buffers = self.cache / "pytest-test-observer"
 
@@ -77,7 +80,7 @@ class Workbench:
     ) -> subprocess.Popen[str]:
         """Start pytest on the suite."""
         return subprocess.Popen(
-            [python, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
+            [python, "-m", "pytest", "-p", "no:cacheprovider", *self._plugins(arguments, env or {}), *arguments],
             cwd=self.suite,
             env=self.environment(env),
             stdin=subprocess.DEVNULL,
@@ -86,6 +89,16 @@ class Workbench:
             text=True,
             **options,
         )
+
+    def _plugins(self, arguments: tuple[str, ...], env: dict[str, str]) -> list[str]:
+        if "PYTEST_DISABLE_PLUGIN_AUTOLOAD" in env:
+            return []
+        flags = [] if self.all_plugins else without_others(arguments, self.suite)
+        # pytest-asyncio warns without it, also in suites that have nothing asynchronous; that for pytest 7 does not
+        # know it
+        if "-pno:asyncio" not in flags and TESTED_PYTEST >= (8,):
+            flags.append("--override-ini=asyncio_default_fixture_loop_scope=function")
+        return flags
 
     def run(self, *arguments: str, env: dict[str, str] | None = None, **options: Any) -> Run:
         """Run pytest on the suite and wait for its end."""

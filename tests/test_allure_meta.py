@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from pytest_test_observer._record import AllureMeta
+from tests.beside import without_others
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -232,7 +233,8 @@ def run_pytest(directory: Path, suite: str, *arguments: str, autoload: bool = Tr
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     env.pop("PYTEST_ADDOPTS", None)
     env["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "" if autoload else "1"
-    command = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments)
+    flags = ("-q", "-p", "no:cacheprovider", *without_others(arguments, directory), *arguments)
+    command = (sys.executable, "-m", "pytest", *flags)
     done = subprocess.run(command, cwd=directory, env=env, capture_output=True, text=True, check=False)
     assert done.returncode in (0, 1), done.stdout + done.stderr
     assert "INTERNALERROR" not in done.stdout
@@ -396,12 +398,31 @@ RUDE = """
 """
 
 
-@pytest.mark.parametrize(
-    "title", ["{x[0]}", "{x.nothing}", "{", "}", "{x!q}", "{x:%Y}", "{} {1}", "{x:{y}}", "a\udcffb"]
-)
-def test_a_title_that_cannot_be_filled_in_stays_as_written_and_breaks_no_test(tmp_path: Path, title: str) -> None:
-    metas = run_pytest(tmp_path, RUDE.replace("TITLE", ascii(title)))
-    assert metas["test_title[1]"] == [AllureMeta(title=title)]
+TITLES = ["{x[0]}", "{x.nothing}", "{", "}", "{x!q}", "{x:%Y}", "{} {1}", "{x:{y}}", "a\udcffb"]
+TITLED = """
+    import allure, pytest
+
+    def titled(title):
+        @pytest.mark.parametrize("x", [1])
+        @allure.title(title)
+        def test(x):
+            pass
+        return test
+
+    for number, title in enumerate(TITLES):
+        globals()[f"test_{number}"] = titled(title)
+"""
+
+
+@pytest.fixture(scope="module")
+def titled(tmp_path_factory: pytest.TempPathFactory) -> Metas:
+    """One run of a test for each title."""
+    return run_pytest(tmp_path_factory.mktemp("titled"), TITLED.replace("TITLES", ascii(TITLES)))
+
+
+@pytest.mark.parametrize("title", TITLES)
+def test_a_title_that_cannot_be_filled_in_stays_as_written_and_breaks_no_test(titled: Metas, title: str) -> None:
+    assert titled[f"test_{TITLES.index(title)}[1]"] == [AllureMeta(title=title)]
 
 
 def test_values_of_any_kind_break_no_test(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from pytest_test_observer._journal.locks import WRITER, FileLock
 from pytest_test_observer._journal.tidy import _cut_out
 from pytest_test_observer._journal.writer import JournalWriter
 from pytest_test_observer._shipper.spawn import _open
+from tests.beside import without_others
 from tests.kit import Run
 from tests.servers.faulty import faulty
 
@@ -71,9 +72,10 @@ def run_mounted(bench: Workbench, namespace: list[str], options: str, *arguments
     bench.cache.mkdir()
     kept = bench.suite.parent / "kept"
     kept.mkdir()
+    flags = [*without_others(arguments, bench.suite), *arguments]
     command = ["sh", "-c", MOUNTED, "sh", options, str(bench.cache), str(kept)]
     done = subprocess.run(
-        [*namespace, *command, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments],
+        [*namespace, *command, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *flags],
         cwd=bench.suite,
         env=bench.environment({"TMPDIR": str(temporary)}),
         capture_output=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -92,7 +93,7 @@ def _pinned(text: str, package: str) -> list[str]:
 
 @pytest.mark.parametrize("message", DOCUMENTED)
 def test_a_documented_message_is_one_of_the_code(message: str) -> None:
-    said = "\n".join([*_strings(), *_messages_of_servers()])
+    said = _said_by_the_code()
     fragments = [fragment.strip(" .:;,()") for fragment in message.split("…")]
     assert all(fragment in said for fragment in fragments if len(fragment) > 1), fragments
 
@@ -120,6 +121,11 @@ def test_no_sentence_about_otlp_that_is_put_together_lacks_its_explanation(name:
 def _anchors(page: Path) -> set[str]:
     headings = re.findall(r"^#+ (.+)$", _texts(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@functools.cache
+def _said_by_the_code() -> str:
+    return "\n".join([*_strings(), *_messages_of_servers()])
 
 
 def _strings() -> Iterator[str]:

@@ -6,13 +6,13 @@ told.
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, quote_plus
 
 import pytest
 
+from tests.killing import wait_until
 from tests.kit import Observed, Run, Workbench
 from tests.servers.faulty import KINDS, faulty
 
@@ -209,9 +209,7 @@ def test_sent_and_kept_add_up_where_a_server_fails_on_the_way(
     gated = "import gate\ndef test_first(): pass\ndef test_gated(): gate.wait_for('go')\n"
     observed.bench.write(gate=GATED, test_a=gated + SUITE)
     process = observed.start("--observer-exit-timeout=30")
-    deadline = time.monotonic() + 60
-    while not _count(observed):
-        assert time.monotonic() < deadline
+    wait_until(lambda: _count(observed), "a result arrives")
     controllable_clickhouse.fail(503, count=10_000, keyword="INSERT")
     (observed.bench.suite / "go").touch()
     stdout, stderr = process.communicate(timeout=60)

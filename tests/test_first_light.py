@@ -1,13 +1,20 @@
-"""The main job, whole."""
+"""The main job, whole, beside all plugins that are installed."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.servers.client import embedded_query
 
 if TYPE_CHECKING:
     from tests.kit import Observed, Workbench
+
+
+@pytest.fixture(autouse=True)
+def _all_plugins(bench: Workbench) -> None:
+    bench.all_plugins = True
 
 
 def test_a_run_becomes_rows_on_a_server_and_leaves_nothing_on_disk(observed: Observed) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.beside import without_others
 from tests.killing import helpers, is_left_alone, kill, wait_until
 from tests.kit import Run
 from tests.servers.faulty import faulty
@@ -263,8 +264,9 @@ def test_three_sessions_in_one_process_have_their_own_runs_and_one_helper_each(o
             print("pipes", pipes == [path for path in opened if "pipe:" in path])
             """,
     )
+    flags = [*observed.flags, "--observer-exit-timeout=20"]
     done = subprocess.run(
-        [sys.executable, "thrice.py", *observed.flags, "--observer-exit-timeout=20"],
+        [sys.executable, "thrice.py", *flags, *without_others(flags, observed.bench.suite)],
         cwd=observed.bench.suite,
         env=observed.bench.environment(observed.env),
         capture_output=True,
@@ -330,7 +332,7 @@ def test_another_plugin_that_fails_at_the_start_leaves_nothing_behind(observed: 
     wait_until(lambda: is_left_alone(observed.bench), "all processes end")
 
 
-STRICT = "[pytest]\nfilterwarnings = error\nasyncio_default_fixture_loop_scope = function\n"
+STRICT = "[pytest]\nfilterwarnings = error\n"
 
 
 def test_warnings_that_are_errors_find_none_of_ours(observed: Observed) -> None:

@@ -140,8 +140,7 @@ def test_a_run_inside_an_observed_test_is_observed_if_it_says_so_itself(observed
 def test_why_a_run_is_not_recorded_is_said_also_where_warnings_are_not_shown(
     bench: Workbench, flags: tuple[str, ...]
 ) -> None:
-    # pytest-asyncio's own warning would end a run in which warnings are errors, and so would its setting without it
-    bench.write(test_a="def test_ok(): pass\n", pytest_ini="[pytest]\n")
-    run = bench.run("-p", "no:asyncio", *flags, env={"PYTEST_OBSERVER_CH_URL": "http://:8123"})
+    bench.write(test_a="def test_ok(): pass\n")
+    run = bench.run(*flags, env={"PYTEST_OBSERVER_CH_URL": "http://:8123"})
     assert run.returncode == 0
     assert run.summary.startswith("test-observer: off. PYTEST_OBSERVER_CH_URL cannot be")

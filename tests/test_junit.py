@@ -105,6 +105,7 @@ def both(
     """The same suite with the plugin and without it."""
     with observed_in(tmp_path_factory.mktemp("junit"), clickhouse_server) as observed:
         bench = observed.bench
+        bench.all_plugins = True
         bench.write(test_suite=SUITE, conftest=PRYING, test_broken="import no_such_module\n")
         flags = ("-ra", "--junitxml=junit.xml", "--continue-on-collection-errors", *request.param)
         with_us = _reports(bench, observed.run("--custom-events=true", *flags), bench.suite / "junit.xml")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 LIMIT = 4_000_000
 SESSION_ID = "5e" * 16
 START_NS = 1_795_392_930_123_456_789
-TESTS = 20_000
+TESTS = 10_000
 # Rows in a request: each has its own copy of the resource.
 ROWS = 1_000
 PASSED = Verdict("passed", "passed", "call")

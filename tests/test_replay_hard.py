@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.beside import without_others
 from tests.replay_kit import Replayer, change_line
+from tests.servers.faulty import faulty
 
 if TYPE_CHECKING:
     from tests.servers.client import ClickHouse
@@ -159,7 +161,7 @@ def test_on_a_terminal_a_bar_shows_the_progress(kept: Replayer) -> None:
 def test_what_a_killed_run_left_is_replayed_with_the_test_it_was_at(kept: Replayer, tmp_path: Path) -> None:
     suite = tmp_path / "suite"
     suite.mkdir()
-    (suite / "pytest.ini").write_text("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
+    (suite / "pytest.ini").write_text("[pytest]\n")
     (suite / "test_a.py").write_text(
         "import os, signal\n"
         "def test_first(record_event):\n    record_event('step', {'n': '1'})\n"
@@ -167,19 +169,20 @@ def test_what_a_killed_run_left_is_replayed_with_the_test_it_was_at(kept: Replay
         "def test_never():\n    pass\n"
     )
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "CI", "GITHUB_"))}
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--custom-events=true"]
-    run = subprocess.run(
-        [*command, "--ch-url=http://127.0.0.1:1"],
-        cwd=suite,
-        env={**env, "XDG_CACHE_HOME": str(kept.cache)},
-        capture_output=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert run.returncode == -signal.SIGKILL
-    deadline = time.monotonic() + PATIENCE
-    while (done := kept.run("--keep")).code == 1 and time.monotonic() < deadline:
-        assert "another process is sending it" in done.output  # the helper has not given up yet
+    with faulty("401") as server:  # a helper does not ask this one for long
+        flags = ["-p", "no:cacheprovider", "--custom-events=true", f"--ch-url={server.url}"]
+        run = subprocess.run(
+            [sys.executable, "-m", "pytest", *flags, *without_others(flags, suite)],
+            cwd=suite,
+            env={**env, "XDG_CACHE_HOME": str(kept.cache)},
+            capture_output=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert run.returncode == -signal.SIGKILL
+        deadline = time.monotonic() + PATIENCE
+        while (done := kept.run("--keep")).code == 1 and time.monotonic() < deadline:
+            assert "another process is sending it" in done.output  # the helper has not given up yet
     assert done.code == 0
     assert kept.run().code == 0
     rows = kept.rows("nodeid, outcome", order="started_at")

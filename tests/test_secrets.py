@@ -185,7 +185,7 @@ def observe(directory: Path, source: str, case: str, server: ClickHouse, databas
         bench.write(
             test_a=SUITE,
             conftest=CONFTEST,
-            pytest_ini=f"[pytest]\nasyncio_default_fixture_loop_scope = function\n{given.ini}",
+            pytest_ini=f"[pytest]\n{given.ini}",
         )
         path = {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
         flags = [f"--ch-db={database}", "--observer-exit-timeout=30", *LOUD, *(["-n", "2"] if case == "xdist" else [])]
@@ -432,7 +432,7 @@ def test_a_test_that_prints_its_environment_brings_no_secret_into_file_row_or_sp
     sent: list[Received] = []
     with destinations("401", observed.server, sent) as places:
         given = given_by(source, places, observed.server.password)
-        ini = f"[pytest]\nasyncio_default_fixture_loop_scope = function\n{given.ini}"
+        ini = f"[pytest]\n{given.ini}"
         observed.bench.write(test_a=DUMP, pytest_ini=ini)
         run = observed.bench.run("-l", "--observer-exit-timeout=30", env=given.environment)
     assert "1 failed" in run.stdout

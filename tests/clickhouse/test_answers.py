@@ -10,6 +10,7 @@ from pytest_test_observer._destinations._answers import reply_to, without_secret
 from pytest_test_observer._destinations.clickhouse import ClickHouseDestination
 from pytest_test_observer._destinations.settings import ClickHouseSettings
 from tests.clickhouse.kit import Place, batch, row
+from tests.servers._proxy import Proxy, Received
 from tests.servers.faulty import faulty
 
 
@@ -122,12 +123,14 @@ def test_a_host_that_cannot_be_found_is_certainly_not_reached() -> None:
 
 
 def test_a_proxy_of_the_environment_is_used(ours: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    with faulty("slow", ours.server.url) as proxy:
-        monkeypatch.setenv("http_proxy", proxy.url)
+    requests: list[Received] = []
+    proxy = Proxy(ours.server.url, requests.append)
+    with proxy.running():
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
         monkeypatch.delenv("no_proxy", raising=False)
         monkeypatch.delenv("NO_PROXY", raising=False)
         assert ours.destination().prepare().answer is Answer.TAKEN
-        assert proxy.requests[0].line.startswith(f"POST http://{ours.server.host}:{ours.server.port}/")
+        assert requests[0].line.startswith(f"POST http://{ours.server.host}:{ours.server.port}/")
 
 
 class ServerError(Exception):

@@ -167,6 +167,7 @@ def test_all_neighbours_that_load_themselves_at_once(tmp_path: Path, clickhouse_
     suite = {"test_a.py": NEIGHBOURS["html"].suite["test_a.py"]}
     with observed_in(tmp_path, clickhouse_server) as observed:
         bench = observed.bench
+        bench.all_plugins = True
         _write(bench, suite)
         # an order of its own is what pytest-randomly is for; each report of the terminal is then the same
         flags = ["-p", "no:randomly", "-o", "asyncio_default_fixture_loop_scope=function"]

@@ -83,6 +83,7 @@ class ClickHouse:
             found = next(filter(wanted, self.requests()), None)
             if found:
                 return found
+            time.sleep(0.01)
         raise AssertionError(f"no such request within {seconds} s; there were {self.requests()}")
 
     def reset(self) -> None:
