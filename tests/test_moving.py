@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +77,12 @@ def test_both_versions_write_to_the_same_tables_in_turns(moved: Observed) -> Non
 
 
 def test_a_teardown_that_failed_is_no_retry_although_0_2_0_wrote_two_rows(moved: Observed) -> None:
+    now = int(time.time() * 1000)
+    phases = [("passed", "call"), ("broken", "teardown")]
+    for number, rows in enumerate((phases, phases[::-1])):  # of one millisecond, in either order
+        values = ", ".join(f"('r', 't.py::{number}', now64(3), {now}, '{status}', '{phase}')" for status, phase in rows)
+        sql = f"INSERT INTO pytest_results (run_id, nodeid, timestamp, finished_at, status, when_phase) VALUES {values}"
+        moved.server.execute(sql, database=moved.database)
     flaky = json.loads(ask(moved, "flaky", "--json"))
     assert [test["nodeid"].rpartition("::")[2] for test in flaky] == ["test_flaky"]
 
