@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from pytest_test_observer._cli import main
 from pytest_test_observer._settings import CLICKHOUSE, SETTINGS
 from pytest_test_observer._version import __version__
+from pytest_test_observer.replay import main as module_main
 
 DOCS = Path(__file__).parents[1] / "docs"
 COMMANDS = dict(main.commands)
@@ -98,6 +99,20 @@ def test_the_module_is_the_same_command() -> None:
     assert done.stdout.startswith("Usage: python -m pytest_test_observer.replay [OPTIONS] [PATHS]...")
 
 
+def test_the_module_can_be_called_and_returns_its_exit_code(
+    buffers: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in UNSET:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(buffers.parent))
+    monkeypatch.setattr(sys, "argv", ["replay", "--dry-run"])
+    codes = [module_main(), module_main([]), module_main(["--nonsense"]), module_main(["-h"])]
+    assert codes == [0, 2, 2, 0]
+    out, err = capsys.readouterr()
+    assert "1 to replay: 1 row," in out
+    assert "nowhere to send to" in err
+
+
 def test_the_script_is_installed() -> None:
     script = Path(sys.executable).with_name("pytest-observer")
     done = subprocess.run([script, "replay", "--help"], capture_output=True, text=True, check=True)
@@ -109,6 +124,12 @@ def test_without_a_destination_both_ways_to_give_one_are_named(buffers: Path, ur
     line = the_one_line(replay(buffers, *url))
     assert "--ch-url" in line
     assert "PYTEST_OBSERVER_CH_URL" in line
+
+
+def test_where_nothing_is_kept_no_destination_is_asked_for(tmp_path: Path) -> None:
+    """A job without secrets replays what it has: mostly nothing, which is no error."""
+    result = CliRunner().invoke(main, ["replay"], env={**UNSET, "XDG_CACHE_HOME": str(tmp_path)})
+    assert (result.exit_code, result.output) == (0, "Nothing to replay: no results were kept on disk.\n")
 
 
 def test_a_bad_value_of_the_command_line_is_named(buffers: Path) -> None:
@@ -144,7 +165,7 @@ def test_an_empty_file_and_the_files_beside_a_run_are_no_rows(buffers: Path) -> 
         (buffers / name).touch()
     result = replay(buffers, "--dry-run", *(str(path) for path in sorted(buffers.iterdir())))
     assert result.exit_code == 0
-    assert result.output.splitlines()[-1] == "4 to replay: 1 rows, 51 bytes."
+    assert result.output.splitlines()[-1] == "4 to replay: 1 row, 51 bytes."
 
 
 # What each shell is told to do: "asked" prints the words that it would offer, in the order in which it would.
@@ -202,6 +223,14 @@ def test_fish_shows_the_whole_description(tmp_path: Path) -> None:
     assert in_shell("fish --no-config", script, tmp_path) == [
         "--since\tHow far back: 12h, 30d, 8w, or a date. With --run: the runs before it."
     ]
+
+
+@pytest.mark.parametrize("words", [(), ("schema",)], ids=["main", "schema"])
+def test_lists_of_commands_are_not_cut_at_eighty_columns(words: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(main, [*words, "--help"], env={"COLUMNS": "80"}).output
+    listed = shown.partition("\nCommands:\n")[2].partition("\n\n")[0].splitlines()
+    assert listed
+    assert [line for line in listed if not line.endswith(".") or line.endswith("...")] == []
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -45,6 +45,7 @@ RUN_BY = {
     ("forks", "yaml"): HERE,
     ("github-actions", "yaml"): HERE,
     ("gitlab", "yaml"): HERE,
+    ("moving", "sql"): "test_moving",
     ("nesting", "python"): HERE,
     ("opentelemetry", "py"): "test_docs_opentelemetry",
     ("queries", "py"): HERE,
@@ -155,7 +156,7 @@ def test_a_command_of_the_documentation_can_be_typed(page: str, command: str) ->
         for assignment in arguments:
             _check_variable(assignment.partition("=")[0])
     elif program == "pip":
-        named = {word for word in arguments[1:] if word.startswith("pytest-test-observer")}
+        named = {word.partition(">=")[0] for word in arguments[1:] if word.startswith("pytest-test-observer")}
         assert named == {"pytest-test-observer"} == {PROJECT["name"]}
     elif program == "pytest-observer":
         _check_click(arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
@@ -126,4 +127,15 @@ def test_doctor_says_what_does_not_answer_and_what_is_kept(env: Env, tmp_path: P
     result = ask(env, "--ch-url=127.0.0.1:1")
     assert result.exit_code == 1
     assert "cannot connect (Connection refused)" in result.output
+    assert "1 run, 1 row, " in result.output
     assert "pytest-observer replay" in result.output
+
+
+@pytest.mark.parametrize("command", ["doctor", "runs"])
+def test_a_missing_engine_is_named_before_a_missing_database(
+    env: Env, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "chdb", None)  # as where it is not installed
+    result = CliRunner().invoke(main, [command, f"--ch-url=chdb://{tmp_path}/none"], env=env)
+    assert result.exit_code == 1
+    assert "pip install 'pytest-test-observer[embedded]'" in result.output

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tests.servers.client import ClickHouse
 
 SUITE = r"""
+    from types import MappingProxyType
+
     import pytest, warnings
 
     TIMES = []
@@ -47,6 +49,8 @@ SUITE = r"""
         payload = {"k": "as it was"}
         record_event("early", payload)
         payload["k"] = "as it became"
+    def test_mapping(record_event):
+        record_event("mapped", MappingProxyType({"b": "2", "a": "1"}))
     def test_properties(record_property):
         record_property("zeta", 3)
         record_property("alpha", "one")
@@ -125,6 +129,10 @@ def test_every_attempt_counts_its_events_from_zero(eventful: Finished) -> None:
 def test_an_event_is_as_it_was_when_it_was_recorded(eventful: Finished) -> None:
     (event,) = _events(eventful, "test_kept_payload")
     assert event["payload"] == {"k": "as it was"}
+
+
+def test_any_mapping_is_a_payload(eventful: Finished) -> None:
+    assert _said(_events(eventful, "test_mapping")) == [(1, 0, "mapped", {"a": "1", "b": "2"})]
 
 
 def test_events_lie_within_their_attempt_and_share_its_span(eventful: Finished) -> None:

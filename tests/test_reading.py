@@ -245,7 +245,9 @@ def test_errors_say_what_to_do(stored: dict[str, str | None], database: str, tmp
     assert "run pytest with --ch-url" in ask(stored, "runs", f"--ch-db={database}").output
     missing = ask(stored, "runs", f"--ch-url=chdb://{tmp_path}/none")
     assert (missing.exit_code, "no database is there" in missing.output) == (1, True)
+    assert missing.output.count(f"chdb://{tmp_path}/none") == 1
     assert not (tmp_path / "none").exists()
+    assert "create it" in ask(stored, "runs", "--ch-db=nonesuch").output
     assert ask(stored, "runs", "--since=yesterday").exit_code == 2
     assert ask({**stored, "PYTEST_OBSERVER_CH_URL": None}, "runs").exit_code == 2
     wrong = ask(stored, "runs", "--ch-password=wrong-one")

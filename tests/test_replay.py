@@ -80,6 +80,22 @@ def test_a_directory_stands_for_all_runs_in_it_each_once(kept: Replayer, tmp_pat
     assert list(artifacts.iterdir()) == []
 
 
+def test_what_lies_deeper_in_an_artifact_is_found_but_not_what_was_set_aside(kept: Replayer, tmp_path: Path) -> None:
+    kept.keep_run(2, run_id="one")
+    (kept.buffers / "quarantine").mkdir()
+    (kept.buffers / "quarantine" / "other.jsonl").write_text("no row\n")
+    inner = tmp_path / "artifact" / "observer" / "pytest-test-observer"
+    inner.parent.mkdir(parents=True)
+    kept.buffers.rename(inner)
+    assert kept.replay(tmp_path / "artifact").lines == [
+        f"{inner}/one.jsonl: 2 results sent",
+        f"2 results sent to {kept.server.url}.",
+    ]
+    assert os.listdir(inner) == ["quarantine"]
+    again = kept.replay(tmp_path / "artifact")
+    assert (again.code, again.output) == (0, f"Nothing to replay: no results are in {tmp_path}/artifact.\n")
+
+
 def test_runs_in_a_temporary_directory_are_found_too(kept: Replayer) -> None:
     shared = kept.temporary / "pytest-test-observer-0"
     kept.keep_run(3)
@@ -131,7 +147,7 @@ def test_a_dry_run_lists_what_there_is_and_touches_nothing(kept: Replayer) -> No
         f"{kept.buffers}/dead.jsonl: 2 rows, {size['dead.jsonl']:,} bytes, dead run",
         f"{kept.buffers}/ended.jsonl: 6 rows, {ended:,} bytes, run that ended",
         (
-            f"{kept.buffers}/older.jsonl: 1 rows, {size['older.jsonl']:,} bytes, "
+            f"{kept.buffers}/older.jsonl: 1 row, {size['older.jsonl']:,} bytes, "
             "without a sidecar, as version 0.2.0 wrote it"
         ),
         f"3 to replay: 9 rows, {total:,} bytes.",

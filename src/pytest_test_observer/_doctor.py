@@ -15,7 +15,7 @@ from pytest_test_observer._destinations.schema import one_line, plan
 from pytest_test_observer._reading import ReadingError, open_reader
 from pytest_test_observer._replay.find import buffer_directories, find
 from pytest_test_observer._replay.survey import survey
-from pytest_test_observer._text import plural
+from pytest_test_observer._text import counted
 from pytest_test_observer._version import __version__
 
 if TYPE_CHECKING:
@@ -81,7 +81,8 @@ def _clickhouse(settings: ClickHouseSettings, on_wait: Callable[[str], None]) ->
             return [*findings, *_rights(reader), *_schema(reader)]
     except ReadingError as error:
         if error.empty:
-            return [Finding("note", "connection", str(error), "The first run of pytest with --ch-url makes it.")]
+            remedy = "The first run of pytest with --ch-url makes it."
+            return [Finding("note", "connection", f"{settings.label}: {error}", remedy)]
         remedy = "Correct the setting that is named, or start the server; runs keep their results on disk meanwhile."
         return [Finding("bad", "connection", f"{settings.label}: {error}", remedy)]
 
@@ -171,5 +172,5 @@ def _buffers(environ: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding("good", "kept on disk", "nothing")
         return
     rows, size = sum(seen.rows for seen in surveys), sum(seen.size for seen in surveys)
-    text = f"{len(surveys)} {plural(len(surveys), 'run')}, {rows:,} {plural(rows, 'row')}, {size:,} bytes"
+    text = f"{counted(len(surveys), 'run')}, {counted(rows, 'row')}, {size:,} bytes"
     yield Finding("note", "kept on disk", text, "Send them with: pytest-observer replay (--dry-run lists them)")

@@ -23,7 +23,7 @@ _LAYERS = (CLI, ENV, INI, DEFAULT)
 
 SETTINGS = (
     Setting("ch_url", "clickhouse_url", "", CLICKHOUSE, "URL",
-            "ClickHouse to send results to: host, host:port, http://..., https://..., or chdb:///path for "
+            "Address of ClickHouse: host, host:port, http://..., https://..., or chdb:///path for "
             "the embedded engine. Empty on the command line: plugin off."),
     Setting("ch_user", "text", "default", CLICKHOUSE, "NAME",
             "ClickHouse user; wins over a user in the URL."),

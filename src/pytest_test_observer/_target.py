@@ -23,6 +23,8 @@ MEMORY = ":memory:"
 
 _DEFAULT_PORTS = {"http": 8123, "https": 8443}
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+# A host can be called so as well, with a port after the colon.
+_LACKS_SLASHES = re.compile(r"(?i)(chdb|https?):(?![0-9]+(?:/|$))")
 _PORT = re.compile(r"[0-9]{1,5}")
 # Letters of any alphabet are left to the resolver (IDN); of ASCII only what host names are made of.
 _BAD_IN_HOST = re.compile(r"[\x00-,/:-@\[-^`{-\x7f]|\s|^\.|\.\.")
@@ -128,6 +130,9 @@ class _UrlError(Exception):
 def _clickhouse(text: str, base: str) -> ClickHouseTarget:
     scheme, rest = _scheme(text)
     _check_characters(rest, spaces=scheme == "chdb")
+    lacking = "" if scheme else _LACKS_SLASHES.match(rest)
+    if lacking:
+        raise _UrlError(f"it lacks slashes, {lacking[1].lower()}:// is written with two")
     if scheme == "chdb":
         return ClickHouseTarget(embedded=True, path=_database_path(rest, base))
     _check_scheme(scheme)

@@ -94,3 +94,8 @@ def _shortened(head: bytes, tail: bytes, size: int, limit: int) -> str:
     room = limit - len(mark.encode())
     kept, end = head[: room * 3 // 4], tail[-(room // 4) :]
     return kept.decode("utf-8", "ignore") + mark + end.decode("utf-8", "ignore")
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number of things, as in ``1 row`` and ``1,200 rows``."""
+    return f"{number:,} {plural(number, noun)}"

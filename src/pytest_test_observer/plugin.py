@@ -6,6 +6,7 @@ the table of settings; all the rest is loaded once a destination is configured.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 class RecordEvent(Protocol):
     """The type of what the fixture ``record_event`` gives."""
 
-    def __call__(self, name: str, payload: dict[str, str] | None = None) -> None:
+    def __call__(self, name: str, payload: Mapping[str, str] | None = None) -> None:
         """Record an event of the running test; raises TypeError where name or payload are not of strings."""
 
 
@@ -104,7 +105,7 @@ def record_event(request: pytest.FixtureRequest) -> RecordEvent:
     """
     capture = request.config.stash.get(CAPTURE, None)
 
-    def record(name: str, payload: dict[str, str] | None = None) -> None:
+    def record(name: str, payload: Mapping[str, str] | None = None) -> None:
         checked = _checked(name, payload)
         if capture is not None:
             capture.add_event(name, checked)
@@ -128,7 +129,7 @@ def _checked(name: object, payload: object) -> dict[str, str]:
         raise TypeError(f"record_event(): the name must be str, not {type(name).__name__}")
     if payload is None:
         return {}
-    if not isinstance(payload, dict):
+    if not isinstance(payload, Mapping):
         raise TypeError(f"record_event(): the payload must be dict[str, str], not {type(payload).__name__}")
     for key, value in payload.items():
         if not isinstance(key, str):
@@ -137,4 +138,4 @@ def _checked(name: object, payload: object) -> dict[str, str]:
             raise TypeError(
                 f"record_event(): the value of {key!r} must be str, not {type(value).__name__}: convert it with str()"
             )
-    return payload
+    return dict(payload)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pytest_test_observer._cli.commands import Commands
+from pytest_test_observer._cli.commands import CONTEXT, Commands
 from pytest_test_observer._cli.doctor import doctor
 from pytest_test_observer._cli.flaky import flaky
 from pytest_test_observer._cli.replay import replay
@@ -34,10 +34,7 @@ Completion in bash, with zsh_source in zsh, and in fish:
 """
 
 
-_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-
-
-@click.group(cls=Commands, context_settings=_CONTEXT, epilog=_EPILOG)
+@click.group(cls=Commands, context_settings=CONTEXT, epilog=_EPILOG)
 @click.version_option(__version__, message="pytest-test-observer %(version)s")
 def main() -> None:
     """Work with the results of pytest runs that pytest-test-observer recorded."""

@@ -6,10 +6,14 @@ import errno
 import io
 import os
 import sys
+from typing import Any
 
 import click
 
-__all__ = ["Commands"]
+__all__ = ["CONTEXT", "Commands"]
+
+CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+"""Settings of click for what is started by itself: `pytest-observer`, and the module that replays."""
 
 
 class Commands(click.Group):

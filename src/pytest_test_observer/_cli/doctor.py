@@ -31,7 +31,7 @@ _LAYERS = {"cli": "command line", "env": "environment", "ini": "ini file", "defa
 _MARKS = {"good": "ok  ", "note": "note", "bad": "BAD "}
 
 
-@click.command(epilog=_EXAMPLES)
+@click.command(epilog=_EXAMPLES, short_help="Check settings, connection, rights, tables, and disk.")
 @setting_options((*CLICKHOUSE_SETTINGS, *_OTHERS))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def doctor(*, as_json: bool, **given: str | None) -> None:

@@ -17,7 +17,7 @@ from pytest_test_observer._cli.options import (
 )
 from pytest_test_observer._settings import SETTINGS
 from pytest_test_observer._target import MEMORY, parse_clickhouse
-from pytest_test_observer._text import storable
+from pytest_test_observer._text import counted, storable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,7 +65,7 @@ def replay(paths: tuple[str, ...], *, dry_run: bool, keep: bool, **given: str | 
     from pytest_test_observer._replay.outcome import INTERRUPTED  # noqa: PLC0415 - not for --help
 
     try:
-        sys.exit(_dry_run(_found(paths)) if dry_run else _replay(paths, given, keep=keep))
+        sys.exit(_dry_run(paths) if dry_run else _replay(paths, given, keep=keep))
     except KeyboardInterrupt:
         click.echo("Interrupted: what was not confirmed is still on disk.", err=True)
         sys.exit(INTERRUPTED)
@@ -77,14 +77,19 @@ def _found(paths: tuple[str, ...]) -> list[Found]:
     return find(paths or buffer_directories(os.environ))
 
 
-def _dry_run(found: list[Found]) -> int:
+def _nothing(paths: tuple[str, ...]) -> str:
+    return f"Nothing to replay: no results are in {', '.join(map(storable, paths))}." if paths else _NOTHING
+
+
+def _dry_run(paths: tuple[str, ...]) -> int:
     from pytest_test_observer._replay.survey import survey  # noqa: PLC0415 - not for --help
 
-    surveys = [survey(thing) for thing in found]
+    surveys = [survey(thing) for thing in _found(paths)]
     for seen in surveys:
-        _say(f"{seen.path}: {seen.rows:,} rows, {seen.size:,} bytes, {seen.state}")
+        _say(f"{seen.path}: {counted(seen.rows, 'row')}, {counted(seen.size, 'byte')}, {seen.state}")
     rows, size = sum(seen.rows for seen in surveys), sum(seen.size for seen in surveys)
-    click.echo(f"{len(surveys)} to replay: {rows:,} rows, {size:,} bytes." if surveys else _NOTHING)
+    total = f"{len(surveys)} to replay: {counted(rows, 'row')}, {counted(size, 'byte')}."
+    click.echo(total if surveys else _nothing(paths))
     return 0
 
 
@@ -94,14 +99,14 @@ def _replay(paths: tuple[str, ...], given: dict[str, str | None], *, keep: bool)
 
     settings = settings_from(_chosen(given))
     destinations = destinations_of(settings)
-    if not destinations:
-        raise UsageProblem(_NOWHERE)
     if settings.ch_url and parse_clickhouse(settings.ch_url).path == MEMORY:
         raise UsageProblem(_IN_MEMORY)
     found = _found(paths)
-    if not found:
-        click.echo(_NOTHING)
+    if not found:  # also without a destination: a job whose secrets are missing must not fail where nothing is kept
+        click.echo(_nothing(paths))
         return 0
+    if not destinations:
+        raise UsageProblem(_NOWHERE)
     return exit_code(_send(found, destinations, keep=keep))
 
 

@@ -11,7 +11,7 @@ import click
 from pytest_test_observer._cli.options import UsageProblem, completing, setting_options
 from pytest_test_observer._cli.reading import SERVER_SETTINGS, Unanswered, attempt_option, now_ms, opened_reader
 from pytest_test_observer._cli.visible import visible
-from pytest_test_observer._text import plural
+from pytest_test_observer._text import counted
 
 if TYPE_CHECKING:
     from pytest_test_observer._report.make import Report, Wanted
@@ -121,7 +121,7 @@ def report(
         return
     _write(output, made.page)
     size = len(made.page.encode()) / 1e6
-    counts = f"{made.runs:,} {plural(made.runs, 'run')}, {made.tests:,} {plural(made.tests, 'test')}"
+    counts = f"{counted(made.runs, 'run')}, {counted(made.tests, 'test')}"
     click.echo(visible(f"{output}: {counts}, {size:.1f} MB."))
 
 

@@ -33,7 +33,7 @@ Examples:
 _LIMIT = 50
 
 
-@click.command(epilog=_EXAMPLES)
+@click.command(epilog=_EXAMPLES, short_help="Show one run: verdicts, failures, and what changed.")
 @click.argument("run_id", metavar="RUN_ID", callback=not_empty, shell_complete=completing("latest"))
 @click.option("--markdown", is_flag=True, help="Print Markdown: the job summary of a GitHub workflow.")
 @reading_options(limit=10, attempt=True)

@@ -9,7 +9,7 @@ from pytest_test_observer._cli.column import Column
 from pytest_test_observer._cli.show import heading, line, table
 from pytest_test_observer._cli.visible import visible
 from pytest_test_observer._cli.words import first_line, moment, seconds, together
-from pytest_test_observer._text import plural
+from pytest_test_observer._text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -61,7 +61,7 @@ def _numbers(run: dict[str, Any]) -> str:
 
 
 def _number_of_tests(run: dict[str, Any]) -> str:
-    return f"{run['collected']} {plural(run['collected'], 'test')}"
+    return counted(run["collected"], "test")
 
 
 def _show_failures(answer: dict[str, Any], limit: int) -> None:
@@ -99,10 +99,7 @@ def _say_rest(count: int, limit: int, tell: Callable[[str], object]) -> None:
 
 
 def _flaky_lines(answer: dict[str, Any]) -> list[str]:
-    return [
-        f"{test['nodeid']}  {test['attempts']} {plural(test['attempts'], 'attempt')}, {_error(test)}"
-        for test in answer["flaky"]
-    ]
+    return [f"{test['nodeid']}  {counted(test['attempts'], 'attempt')}, {_error(test)}" for test in answer["flaky"]]
 
 
 def _change_lines(changes: Iterable[Any]) -> list[str]:

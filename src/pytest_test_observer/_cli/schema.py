@@ -36,7 +36,7 @@ def _layout_options(command: _Command) -> _Command:
         "--ch-cluster",
         "ch_cluster",
         metavar="NAME",
-        help="Cluster to make replicated tables on, with Distributed ones above them "
+        help="Cluster to make replicated tables on, with Distributed ones above them. "
         "[PYTEST_OBSERVER_CH_CLUSTER; default: none]",
     )
     ttl = click.option(
@@ -44,7 +44,7 @@ def _layout_options(command: _Command) -> _Command:
         default="",
         metavar="INTERVAL",
         callback=_ttl,
-        help="How long rows are kept, as in '90 DAY' [default: for ever]",
+        help="How long rows are kept, as in '90 DAY'. [default: for ever]",
     )
     return setting_options(_NAMES)(cluster(ttl(command)))
 
@@ -76,7 +76,7 @@ def print_schema(ttl: str, **given: str | None) -> None:
     click.echo(";\n\n".join(statements(_layout(settings_from(given), ttl))) + ";")
 
 
-@schema.command("apply")
+@schema.command("apply", short_help="Make what is missing on a server, bring what is older up to date.")
 @setting_options(_SERVER)
 @_layout_options
 def apply(ttl: str, **given: str | None) -> None:

@@ -33,10 +33,11 @@ if TYPE_CHECKING:
     none="No finished tests since then. A longer --since or fewer filters show more.",
 )
 def slow(reader: Reader, filters: Filters) -> list[dict[str, Any]]:
-    """List the tests that cost most time: in all, by the median and by the 95th percentile.
+    """List the tests that cost most time.
 
-    Times are those of setup, call and teardown together, of every attempt that was neither skipped nor ended by a
-    crash. The trend compares the last third of the time with what was before: x2.0 is twice as slow.
+    In all, by the median and by the 95th percentile. Times are those of setup, call and teardown together, of every
+    attempt that was neither skipped nor ended by a crash. The trend compares the last third of the time with what was
+    before: x2.0 is twice as slow.
     """
     from pytest_test_observer._reading.tests import slow_tests  # noqa: PLC0415 - not for --help
 

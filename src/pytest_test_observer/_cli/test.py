@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,7 +18,7 @@ from pytest_test_observer._cli.reading import (
     say_json,
 )
 from pytest_test_observer._cli.words import moment, percent, seconds, sparkline
-from pytest_test_observer._text import plural
+from pytest_test_observer._text import counted
 
 if TYPE_CHECKING:
     from pytest_test_observer._reading import Reader
@@ -35,7 +36,7 @@ _NONE = "no results of such a test since then; a longer --since or fewer filters
 _POINTS = 40
 
 
-@click.command(epilog=_EXAMPLES)
+@click.command(epilog=_EXAMPLES, short_help="Show the history of one test.")
 @click.argument("nodeid", callback=not_empty)
 @reading_options(since="30d", limit=20)
 def test(nodeid: str, *, as_json: bool, **given: Any) -> None:  # noqa: ANN401 (filters and settings)
@@ -90,14 +91,19 @@ def _identity(reader: Reader, nodeid: str, filters: Filters) -> tuple[dict[str, 
     return found[0], [row["service"] for row in found[1:]]
 
 
+def _choice(service: str) -> str:
+    """Return the option that chooses a service; rows of version 0.2.0 have none, which can be chosen too."""
+    return f"--service={shlex.quote(service)}"
+
+
 def _show(answer: dict[str, Any]) -> None:
     from pytest_test_observer._cli.show import heading, line  # noqa: PLC0415 - loads rich
 
     line(" ".join(answer["nodeid"].split()) + (f"  ({answer['service']})" if answer["service"] else ""))
     if answer["also_in_services"]:
-        line(f"Also in {', '.join(answer['also_in_services'])}: --service chooses.")
+        line(f"Also in other services: {' '.join(map(_choice, answer['also_in_services']))}")
     rate = "" if answer["pass_rate"] is None else f", {percent(answer['pass_rate'])} passed"
-    line(f"{answer['runs']} {plural(answer['runs'], 'run')}{rate}, passed after a failed attempt in {answer['flaky']}")
+    line(f"{counted(answer['runs'], 'run')}{rate}, passed after a failed attempt in {answer['flaky']}")
     if answer["median_s"] is not None:
         line(f"{sparkline(answer['durations_s'])}  median {seconds(answer['median_s'])}, the latest on the right")
     if answer["last_error"]:

@@ -8,6 +8,7 @@ import fcntl
 import os
 import threading
 import time
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from pytest_test_observer._destinations import Answer, Reply
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from clickhouse_connect.driver.client import Client
 
-__all__ = ["IN_MEMORY", "EmbeddedError", "opened"]
+__all__ = ["IN_MEMORY", "EmbeddedError", "check_installed", "opened"]
 
 IN_MEMORY = "memory"
 INSTALL_HINT = "the embedded engine is not installed: pip install 'pytest-test-observer[embedded]'"
@@ -162,6 +163,12 @@ def _open_elsewhere(directory: str) -> bool:
         return not _try(fcntl.flock, descriptor, fcntl.LOCK_SH)
     finally:
         os.close(descriptor)
+
+
+def check_installed() -> None:
+    """Raise ``EmbeddedError`` where the engine is not installed, without loading it."""
+    if find_spec("chdb") is None:
+        raise EmbeddedError(INSTALL_HINT, fatal=True)
 
 
 def load_engine() -> None:

@@ -11,7 +11,7 @@ import msgspec
 
 from pytest_test_observer._columns import TABLES
 from pytest_test_observer._destinations._answers import error_code, reply_to, without_secrets
-from pytest_test_observer._destinations.embedded import IN_MEMORY, opened
+from pytest_test_observer._destinations.embedded import IN_MEMORY, check_installed, opened
 from pytest_test_observer._destinations.schema import Place
 
 if TYPE_CHECKING:
@@ -31,12 +31,13 @@ _MADE_BY_THE_ENGINE = "metadata"
 # Numbers as numbers, where the server does so by itself or lets this user say it.
 _WANTED = {"output_format_json_quote_64bit_integers": "0"}
 _IN_MEMORY = "chdb://memory holds nothing to read: it ended with the process that wrote it. Give a path."
+_NO_DATABASE = "no database is there. Correct --ch-url, or run pytest with it first."
 # What errors mean that reading has and writing has not, by ClickHouse's code.
 _MEANINGS = {
     47: "a column is missing, so the tables are older than this version: `pytest-observer doctor` names it, and the "
     "next run of pytest with --ch-url adds it",
     60: "a table is missing there ({place}): run pytest with --ch-url, which makes it, or check --ch-db and --ch-table",
-    81: "the database {place} does not exist: run pytest with --ch-url, or check --ch-db",
+    81: "the database {place} does not exist: create it, which pytest does not, or check --ch-db",
 }
 
 
@@ -126,11 +127,11 @@ def _client(
     if settings.embedded:
         if settings.path == IN_MEMORY:
             raise ReadingError(_IN_MEMORY)
+        check_installed()  # first: a run of pytest would not make the database without it
         if not os.path.exists(settings.path):
-            message = f"no database is there: {settings.label}. Run pytest with --ch-url={settings.label} first."
-            raise ReadingError(message, empty=True)
+            raise ReadingError(_NO_DATABASE, empty=True)
         if not os.path.isdir(os.path.join(settings.path, _MADE_BY_THE_ENGINE)):
-            raise ReadingError(f"{settings.label} is no database of the embedded engine: check --ch-url")
+            raise ReadingError("what is there is no database of the embedded engine: check --ch-url")
         return stack.enter_context(opened(settings.path, wait_s, on_wait))
     from pytest_test_observer._destinations._http import connect  # noqa: PLC0415 (loads the library)
 

@@ -14,6 +14,9 @@ Row = dict[str, Any]
 # Points of a trend over the time that is looked at.
 POINTS = 12
 
+# A later result replaces an earlier one: of another attempt, or of another session that ran the test again. Rows of
+# version 0.2.0 have no attempt, and a teardown that failed is a second row of theirs, mostly of the same millisecond.
+_LATEST = "(finished_at, attempt, when_phase = 'teardown')"
 # First the few tests that ever failed: their rows stand together, all others are left unread.
 _FLAKY = """
 WITH suspects AS (
@@ -31,9 +34,9 @@ FROM (
         commit_ != '' AND countIf(verdict = 'passed') OVER same > 0 AND countIf(bad) OVER same > 0 AS mixed
     FROM (
         SELECT repository, service, nodeid, run_id, variant AS variant_, ci_attempt, any(git_commit) AS commit_,
-            argMax(status, (finished_at, attempt)) AS verdict, max(finished_at) AS at,
+            argMax(status, $latest) AS verdict, max(finished_at) AS at,
             max(flaky) OR (verdict = 'passed' AND countIf(status IN ('failed', 'broken')) > 0) AS retried,
-            argMaxIf(error_message, (finished_at, attempt), status IN ('failed', 'broken')) AS error
+            argMaxIf(error_message, $latest, status IN ('failed', 'broken')) AS error
         FROM $results WHERE {where} AND when_phase != 'collect' AND nodeid IN (suspects)
         GROUP BY repository, service, nodeid, run_id, variant_, ci_attempt
     )
@@ -42,7 +45,7 @@ FROM (
 )
 GROUP BY repository, service, nodeid HAVING flaky_runs > 0
 ORDER BY rate DESC, flaky_runs DESC, nodeid LIMIT {limit:UInt64}
-"""
+""".replace("$latest", _LATEST)
 
 _SECONDS = "setup_duration + call_duration + teardown_duration"
 # First what each costs, then more about those that are shown: percentiles need every single time held in memory.
@@ -73,8 +76,6 @@ _IDENTITIES = """
 SELECT repository, service, nodeid, max(finished_at) AS last_seen FROM $results
 WHERE {condition} AND {where} GROUP BY repository, service, nodeid ORDER BY last_seen DESC, nodeid LIMIT 11
 """
-# A later result replaces an earlier one: of another attempt, or of another session that ran the test again.
-_LATEST = "(finished_at, attempt)"
 _OF_ONE = "nodeid = {nodeid:String} AND repository = {repository:String} AND service = {service:String}"
 _HISTORY = f"""
 SELECT run_id, max(finished_at) AS finished, argMax(status, {_LATEST}) AS verdict,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pytest_test_observer._journal.files import (
     DIRECTORY,
     EVENTS_SUFFIX,
+    QUARANTINE,
     SUFFIX,
     JournalFiles,
     buffer_directory,
@@ -53,13 +54,19 @@ def buffer_directories(environ: Mapping[str, str]) -> list[str]:
 
 
 def _files(path: str) -> Iterator[str]:
+    """Return a file itself, and what lies in a directory at any depth: artifacts come with directories of their own.
+
+    What was set aside is for those who have looked at it.
+    """
     if not os.path.isdir(path):
         yield path
         return
-    for name in sorted(os.listdir(path)):
-        file = os.path.join(path, name)
-        if name.endswith(SUFFIX) and os.path.isfile(file):
-            yield file
+    for directory, inner, names in os.walk(path):
+        inner[:] = sorted(name for name in inner if name != QUARANTINE)
+        for name in sorted(names):
+            file = os.path.join(directory, name)
+            if name.endswith(SUFFIX) and os.path.isfile(file):
+                yield file
 
 
 def _thing(path: str) -> Found:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_test_observer._text import plural
+from pytest_test_observer._text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,7 +49,7 @@ def describe(outcome: Outcome) -> str:
     if outcome.already:
         parts[0] += f" ({outcome.already:,} rows were there already)"
     if outcome.set_aside:
-        parts.append(f"{_counted(outcome.set_aside, 'line')} set aside in {outcome.quarantine} ({outcome.reason})")
+        parts.append(f"{counted(outcome.set_aside, 'line')} set aside in {outcome.quarantine} ({outcome.reason})")
     if outcome.problem:
         parts.append(f"{'the rest ' if sent else ''}not sent: {outcome.problem}")
     return f"{outcome.path}: {'; '.join(part for part in parts if part)}{'; kept' if outcome.kept else ''}"
@@ -60,19 +60,16 @@ def summarize(outcomes: list[Outcome], destination: str) -> str:
     results = sum(outcome.results for outcome in outcomes)
     events = sum(outcome.events for outcome in outcomes)
     runs = sum(outcome.runs for outcome in outcomes)
-    parts = [f"{_rows(results, events) or _counted(runs, 'run') or 'Nothing'} sent to {destination}"]
+    parts = [f"{_rows(results, events) or (counted(runs, 'run') if runs else 'Nothing')} sent to {destination}"]
     set_aside = sum(outcome.set_aside for outcome in outcomes)
     if set_aside:
-        parts.append(f"{_counted(set_aside, 'line')} set aside")
+        parts.append(f"{counted(set_aside, 'line')} set aside")
     problems = sum(bool(outcome.problem) for outcome in outcomes)
     if problems:
-        parts.append(f"{problems} of {_counted(len(outcomes), 'file')} not sent completely")
+        parts.append(f"{problems} of {counted(len(outcomes), 'file')} not sent completely")
     return "; ".join(parts) + "."
 
 
 def _rows(results: int, events: int) -> str:
-    return ", ".join(text for text in (_counted(results, "result"), _counted(events, "event")) if text)
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {plural(count, noun)}" if count else ""
+    counts = {"result": results, "event": events}
+    return ", ".join(counted(count, noun) for noun, count in counts.items() if count)
