@@ -25,6 +25,7 @@ from pytest_test_observer._recorder import Recorder
 from pytest_test_observer._secrets import given_secrets, spellings
 from pytest_test_observer._selection import Selection, run_status
 from pytest_test_observer._shipper.delivery import Delivery
+from pytest_test_observer._text import storable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,7 +84,7 @@ class ObservedRun:
             "scope": ids.scope,
             "always": self._settings.observer_nest,
             "parent": tuple(ids.parent) if ids.parent else None,
-            "trace_state": os.environ.get("TRACESTATE", ""),
+            "trace_state": storable(os.environ.get("TRACESTATE", "")),
             "grouped": self.recorder.grouped,
         }
 

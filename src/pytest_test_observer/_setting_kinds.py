@@ -13,6 +13,14 @@ _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True}
 _BOOLEANS |= {"false": False, "0": False, "no": False, "off": False}
 
 
+def is_unicode(text: str) -> bool:
+    """Tell whether ``text`` has a form in UTF-8: bytes of the environment that are none have become surrogates."""
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False
+
+
 def _text(row: Setting, text: str, _base: str) -> str:
     return text or row.default
 

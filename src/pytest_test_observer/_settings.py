@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pytest_test_observer._ini import ini_type, ini_values
-from pytest_test_observer._setting_kinds import KINDS
+from pytest_test_observer._setting_kinds import KINDS, is_unicode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,6 +59,8 @@ class Setting:
 
         Raises ``ValueError`` with a sentence that says what is wrong and what is accepted.
         """
+        if not is_unicode(text):
+            raise ValueError("it holds bytes that are no UTF-8; accepted: text in UTF-8")
         return KINDS[self.kind](self, text, base) if text or self.default else ""
 
     def shown(self, value: object) -> str:

@@ -7,6 +7,8 @@ import re
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
+from pytest_test_observer._setting_kinds import is_unicode
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -107,17 +109,25 @@ def usable_directories(environ: Mapping[str, str]) -> Iterator[str]:
         yield cache
     import tempfile  # noqa: PLC0415 - rarely needed, and slow to load
 
-    shared = os.path.join(tempfile.gettempdir(), f"{DIRECTORY}-{_user()}")
+    try:
+        shared = os.path.join(tempfile.gettempdir(), f"{DIRECTORY}-{_user()}")
+    except OSError:
+        return  # nowhere can anything be written
     if _make(shared) and _is_ours(shared):
         _close_to_others(shared)
         yield shared
     try:
-        yield tempfile.mkdtemp(prefix=f"{DIRECTORY}-")
+        last = tempfile.mkdtemp(prefix=f"{DIRECTORY}-")
     except OSError:
         return
+    if is_unicode(last):
+        yield last
 
 
 def _make(directory: str) -> bool:
+    """Make a directory, if need be; not where its name could not be told to workers, the helper and the user."""
+    if not is_unicode(directory):
+        return False
     try:
         os.makedirs(directory, mode=0o700, exist_ok=True)
     except OSError:

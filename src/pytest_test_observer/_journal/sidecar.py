@@ -9,6 +9,7 @@ from typing import Union
 import msgspec
 
 from pytest_test_observer._record import Context  # noqa: TC001 - msgspec reads it at run time
+from pytest_test_observer._rows import encode
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -79,14 +80,13 @@ class Run(msgspec.Struct, frozen=True, tag_field="kind", tag="run"):
 
 Line = Union[Begin, Collected, Sealed, Taken, SetAside, Run]  # noqa: UP007 - msgspec reads it at run time
 
-_encode = msgspec.json.Encoder().encode
 # No string inside a line can hold these bytes: its quotes are escaped.
 _HEAD = b'{"kind":"'
 
 
 def encode_line(line: Line) -> bytes:
     """Return a line as it stands in the file."""
-    return _encode(line) + b"\n"
+    return encode(line) + b"\n"
 
 
 @cache

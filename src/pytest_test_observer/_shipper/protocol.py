@@ -9,6 +9,7 @@ import msgspec
 
 from pytest_test_observer._destinations.config import Destinations  # noqa: TC001 - msgspec reads it at run time
 from pytest_test_observer._journal.sidecar import Process  # noqa: TC001
+from pytest_test_observer._rows import encode
 
 
 class Task(msgspec.Struct, frozen=True, tag_field="kind", tag="task"):
@@ -49,12 +50,10 @@ class Final(msgspec.Struct, frozen=True, tag_field="kind", tag="final"):
 ToHelper = Union[Task, Flush, Done]  # noqa: UP007 - msgspec reads it at run time
 FromHelper = Union[Ready, Final]  # noqa: UP007
 
-_encode = msgspec.json.Encoder().encode
-
 
 def encode_message(message: ToHelper | FromHelper) -> bytes:
     """Return a message as it goes through a pipe."""
-    return _encode(message) + b"\n"
+    return encode(message) + b"\n"
 
 
 class Inbox:
