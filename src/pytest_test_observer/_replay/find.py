@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pytest_test_observer._journal.files import (
     DIRECTORY,
     EVENTS_SUFFIX,
+    META_SUFFIX,
     SUFFIX,
     JournalFiles,
     buffer_directory,
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 _SIDECAR_BEGINS = b'{"kind":'
+# How the names of a run's files end; a longer ending stands before those that end like it.
+_ENDINGS = (EVENTS_SUFFIX, META_SUFFIX, SUFFIX, ".running", ".lock", ".log")
 
 
 class Found(NamedTuple):
@@ -45,10 +48,17 @@ def find(paths: Iterable[str]) -> list[Found]:
 
 def buffer_directories(environ: Mapping[str, str]) -> list[str]:
     """Return the directories that runs of this user have left buffers in: the cache, then temporary ones."""
-    shared = tempfile.gettempdir()
-    temporary = sorted(os.path.join(shared, name) for name in os.listdir(shared) if name.startswith(f"{DIRECTORY}-"))
-    ours = [path for path in temporary if _is_ours(path)]
-    return [path for path in (buffer_directory(environ), *ours) if os.path.isdir(path)]
+    return [path for path in (buffer_directory(environ), *_temporary_directories()) if os.path.isdir(path)]
+
+
+def _temporary_directories() -> list[str]:
+    try:
+        shared = tempfile.gettempdir()
+        names = sorted(os.listdir(shared))
+    except OSError:
+        return []  # there is none that this user can read, so nothing of ours is there
+    temporary = (os.path.join(shared, name) for name in names if name.startswith(f"{DIRECTORY}-"))
+    return [path for path in temporary if _is_ours(path)]
 
 
 def _is_ours(path: str) -> bool:
@@ -62,7 +72,12 @@ def _files(path: str) -> Iterator[str]:
     if not os.path.isdir(path):
         yield path
         return
-    for name in sorted(os.listdir(path)):
+    try:
+        names = sorted(os.listdir(path))
+    except OSError:
+        yield path  # whoever opens it will say why
+        return
+    for name in names:
         file = os.path.join(path, name)
         if name.endswith(SUFFIX) and os.path.isfile(file):
             yield file
@@ -71,11 +86,9 @@ def _files(path: str) -> Iterator[str]:
 def _thing(path: str) -> Found:
     """Return what a file belongs to: the run that its name begins with, where that has a sidecar."""
     directory, name = os.path.split(path)
-    for stem in (name.removesuffix(EVENTS_SUFFIX), name.partition(".")[0]):  # stems of ours have no dots
-        run = JournalFiles(directory, stem)
-        if _is_sidecar(run.meta):
-            return Found(run.results, run)
-    return Found(path)
+    ending = next(filter(name.endswith, _ENDINGS), "")
+    run = JournalFiles(directory, name.removesuffix(ending))
+    return Found(run.results, run) if ending and _is_sidecar(run.meta) else Found(path)
 
 
 def _is_sidecar(path: str) -> bool:
