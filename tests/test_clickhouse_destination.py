@@ -14,7 +14,7 @@ import pytest
 
 from pytest_test_observer._columns import EVENTS, RESULTS, TABLES
 from pytest_test_observer._destinations import Answer, Batch, Unanswered
-from pytest_test_observer._destinations._answers import reply_to, without_secrets
+from pytest_test_observer._destinations._answers import reply_to, shorten, without_secrets
 from pytest_test_observer._destinations._tables import fit_tables
 from pytest_test_observer._destinations.clickhouse import ClickHouseDestination
 from pytest_test_observer._destinations.embedded import EmbeddedError, opened
@@ -405,6 +405,14 @@ def test_a_time_without_an_offset_is_found_all_the_same(place: Place) -> None:
     assert destination.absent(batch(rows)) == []
 
 
+@pytest.mark.parametrize("timestamp", [None, 1_738_310_400])
+def test_a_row_whose_time_is_no_text_is_found_too(place: Place, timestamp: int | None) -> None:
+    destination = place.destination()
+    rows = [row(1, timestamp=timestamp), row(2)]
+    assert destination.send(batch(rows[:1])).answer is Answer.TAKEN
+    assert destination.absent(batch(rows)) == batch(rows[1:]).data.splitlines(keepends=True)
+
+
 def test_a_user_who_may_not_read_cannot_be_asked_and_is_told_so_once(ours: Place) -> None:
     ours.destination().prepare()
     destination = ours.destination(user="writer_only")
@@ -753,3 +761,7 @@ def test_without_the_engine_the_message_says_what_to_install(tmp_path: Path, mon
     reply = ClickHouseDestination(embedded(tmp_path / "db")).prepare()
     assert (reply.answer, reply.fatal) == (Answer.UNAVAILABLE, True)
     assert "pip install 'pytest-test-observer[embedded]'" in reply.message
+
+
+def test_what_a_server_says_cannot_write_to_the_terminal() -> None:
+    assert shorten("HTTP 502:\x1b[2J gone\x9b31m\x07\nfor now") == "HTTP 502: [2J gone 31m for now"

@@ -14,6 +14,7 @@ READONLY_USER = "the user of --ch-user is read-only (its setting readonly): use 
 MESSAGE_LIMIT = 300
 # Where a row cannot be read the server quotes it; the beginning tells which value it was.
 SAID_LIMIT = 200
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _CODE = re.compile(r"\bCode:\s*(\d+)")
 _GRANT = re.compile(r"\bgrant ([A-Z][A-Z ,]*(?:\([^)]*\))?(?: ON [^\s,;()]+)?)")
 _VIEW = re.compile(r"while pushing to view ([^\s:(]+\w)")
@@ -133,8 +134,8 @@ def error_code(error: Exception) -> int | None:
 
 
 def shorten(text: str, limit: int = MESSAGE_LIMIT) -> str:
-    """Make one line of at most ``limit`` characters."""
-    line = " ".join(text.split())
+    """Make one line of at most ``limit`` characters, none of which can move a terminal's cursor or change colours."""
+    line = " ".join(_CONTROL.sub(" ", text).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
