@@ -21,7 +21,7 @@ from pytest_test_observer._destinations.config import Destinations
 from pytest_test_observer._destinations.settings import ClickHouseSettings
 from pytest_test_observer._journal.sidecar import Process
 from pytest_test_observer._process import describe, is_alive, kill, open_pidfd, this_process
-from pytest_test_observer._shipper import link, spawn
+from pytest_test_observer._shipper import client, link, spawn
 from pytest_test_observer._shipper.client import Helper
 from pytest_test_observer._shipper.delivery import Delivery
 from pytest_test_observer._shipper.link import Link
@@ -363,14 +363,25 @@ main()
 """
 
 
-@pytest.mark.parametrize("kind", ["dripping", "silent", "hanging"])
+_DEAF = """
+import signal
+signal.signal(signal.SIGALRM, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "before"), [("dripping", ""), ("silent", _DEAF), ("hanging", "")], ids=["dripping", "silent", "hanging"]
+)
 def test_an_orphan_ends_whatever_the_server_does(
-    journal: JournalWriter, sleeper: subprocess.Popen[bytes], kind: str
+    journal: JournalWriter, sleeper: subprocess.Popen[bytes], kind: str, before: str
 ) -> None:
+    """Also where whatever started pytest ignored and blocked the signal that ends the helper."""
     journal.append(record("a"))
+    command = [sys.executable, "-c", before + _ORPHAN]
     with (
         faulty(kind) as server,
-        subprocess.Popen([sys.executable, "-c", _ORPHAN], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process,
     ):
         assert process.stdin
         task = task_for(journal, server.url)
@@ -380,3 +391,22 @@ def test_an_orphan_ends_whatever_the_server_does(
         sleeper.kill()
         sleeper.wait()
         assert process.wait(20) == -signal.SIGALRM
+
+
+def _until_nobody_speaks(listen: int, answer: int) -> None:
+    while os.read(listen, 65_536):
+        pass
+    os.write(answer, encode_message(Final(7, complete=True)))
+
+
+def test_a_fork_that_sends_hears_that_pytest_is_gone(journal: JournalWriter) -> None:
+    helper = Helper.fork(task_for(journal), _until_nobody_speaks)
+    os.close(helper._write)
+    assert helper._await(time.monotonic() + 5, lambda: False) == Final(7, complete=True)
+    helper.end()
+
+
+@pytest.mark.parametrize("seconds", [2_147_484, 1e9, 1e300])
+def test_any_number_of_seconds_can_be_waited(pipes: tuple[int, int, int, int], seconds: float) -> None:
+    os.write(pipes[3], b"an answer")
+    assert client._is_readable(pipes[2], seconds)

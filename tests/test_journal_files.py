@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_test_observer._journal.append import Appender
 from pytest_test_observer._journal.files import buffer_directory, stem_for, usable_directories
 from pytest_test_observer._journal.reserve import JournalError
 from pytest_test_observer._journal.writer import JournalWriter
@@ -179,3 +180,35 @@ def test_without_any_directory_the_error_says_so(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
     with pytest.raises(JournalError, match="no directory for buffers could be made"):
         reserved(tmp_path / "file", "run")
+
+
+def test_a_read_only_system_without_a_temporary_directory_is_told_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none() -> str:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(tempfile, "gettempdir", none)
+    with pytest.raises(JournalError, match="no directory for buffers could be made"):
+        reserved(tmp_path / "file", "run")
+
+
+def test_a_directory_whose_name_is_no_text_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither xdist's workers nor the helper could be told of it, and no command could be quoted that names it."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    found = list(usable_directories({"XDG_CACHE_HOME": f"{tmp_path}/caf\udce9"}))
+    assert os.path.join(str(tmp_path), f"pytest-test-observer-{os.getuid()}") == found[0]
+    monkeypatch.setattr(tempfile, "tempdir", os.fsdecode(os.fsencode(tmp_path) + b"/\xe9"))
+    os.mkdir(tempfile.gettempdir())
+    assert list(usable_directories({"XDG_CACHE_HOME": f"{tmp_path}/caf\udce9"})) == []
+
+
+def test_no_umask_of_a_test_hides_a_file_from_the_helper(tmp_path: Path) -> None:
+    """The file of events is made with the first one, in the middle of a test."""
+    before = os.umask(0o777)
+    try:
+        Appender(str(tmp_path / "file"), create=True).close()
+    finally:
+        os.umask(before)
+    assert mode(tmp_path / "file") == 0o600

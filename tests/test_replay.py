@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import builtins
+import errno
 import hashlib
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_test_observer._clock import Clock
+from pytest_test_observer._journal.sidecar import Sealed, Taken, encode_line
 from tests.replay_kit import Replayer, change_line, lines_of, open_journal
 from tests.servers.client import embedded_query
 from tests.servers.faulty import faulty
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.servers.client import ClickHouse
 
 
@@ -60,10 +67,11 @@ def test_nothing_to_replay_is_said_and_no_error(kept: Replayer) -> None:
     assert (done.code, done.output) == (0, "Nothing to replay: no results were kept on disk.\n")
 
 
-@pytest.mark.parametrize("ending", [".jsonl", "_events.jsonl", ".meta.jsonl"])
+@pytest.mark.parametrize("ending", [".jsonl", "_events.jsonl", ".meta.jsonl", ".log", ".lock", ".running"])
 def test_each_file_of_a_run_stands_for_the_run(kept: Replayer, ending: str) -> None:
     kept.keep_run(2, run_id="other")
     kept.keep_run(3, events=1)
+    (kept.buffers / f"run{ending}").touch()
     done = kept.replay(kept.buffers / f"run{ending}")
     assert done.code == 0
     assert kept.counts() == (3, 3, 1)
@@ -153,6 +161,80 @@ def test_a_dry_run_lists_what_there_is_and_touches_nothing(kept: Replayer) -> No
         f"3 to replay: 9 rows, {total:,} bytes.",
     ]
     assert digests(kept.buffers) == before
+
+
+def test_a_dry_run_counts_only_what_a_replay_would_send(kept: Replayer) -> None:
+    """A helper that was killed has not cut out of the files what has arrived."""
+    files = kept.keep_run(5, events=1)
+    first, *rest = lines_of(files.results)
+    with open(files.meta, "ab") as meta:
+        digest = hashlib.blake2b(first, digest_size=16).hexdigest()
+        meta.write(encode_line(Sealed(1, "results", len(first), 1, digest)) + encode_line(Taken(1)))
+    (kept.buffers / "app.jsonl").write_text('{"level": "info"}\n')
+    live = open_journal(kept.env, "live")
+    done = kept.replay("--dry-run")
+    waits = sum(map(len, rest)) + os.path.getsize(files.events)
+    assert done.lines == [
+        f"{kept.buffers}/app.jsonl: 1 rows, 18 bytes, not ours",
+        f"{kept.buffers}/live.jsonl: 0 rows, 0 bytes, live: a run is writing to it",
+        f"{files.results}: 9 rows, {waits:,} bytes, run that ended",
+        f"1 to replay: 9 rows, {waits:,} bytes.",
+    ]
+    live.close()
+
+
+@pytest.mark.parametrize("flag", ["--keep", "--dry-run"])
+def test_what_is_no_file_is_refused_and_not_waited_for(kept: Replayer, tmp_path: Path, flag: str) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    done = kept.replay(flag, tmp_path / "fifo")
+    assert done.code == 2
+    assert done.output == (
+        f"Error: {tmp_path}/fifo is neither a file nor a directory: put what comes through it into a file, and give "
+        "that.\n"
+    )
+
+
+@pytest.mark.parametrize("name", ["", "run.jsonl"])
+def test_what_cannot_be_read_is_told_and_the_others_are_sent(
+    kept: Replayer, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Of a run as root, say, with the cache of another user. Root itself may read all, so the denial is made here."""
+    kept.keep_run(3)
+    (kept.buffers / "run.meta.jsonl").unlink()
+    denied = str(kept.buffers / name).rstrip("/")
+    other = kept.temporary / "pytest-test-observer-0"
+    shutil.copytree(kept.buffers, other)
+    really_open, really_list = builtins.open, os.listdir
+
+    def refuse(really: Callable[..., Any]) -> Callable[..., Any]:
+        def refusing(path: Any, *arguments: Any, **options: Any) -> Any:
+            if path == denied:
+                raise PermissionError(errno.EACCES, "Permission denied", path)
+            return really(path, *arguments, **options)
+
+        return refusing
+
+    monkeypatch.setattr(builtins, "open", refuse(really_open))
+    monkeypatch.setattr(os, "listdir", refuse(really_list))
+    monkeypatch.setattr(tempfile, "tempdir", str(kept.temporary))
+    looked = kept.replay("--dry-run")
+    assert looked.lines[0] == f"{denied}: 0 rows, 0 bytes, cannot be read: Permission denied"
+    done = kept.replay()
+    assert done.code == 1
+    assert f"{denied}: not sent: Permission denied ({denied})" in done.lines
+    assert kept.counts() == (3, 0, 0)
+
+
+def test_without_a_temporary_directory_there_is_none_to_look_in(
+    kept: Replayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none() -> str:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    kept.keep_run(3)
+    monkeypatch.setattr(tempfile, "gettempdir", none)
+    assert kept.replay().code == 0
+    assert kept.counts() == (3, 0, 1)
 
 
 # ---------------------------------------------------------------------- once

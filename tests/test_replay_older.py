@@ -139,6 +139,8 @@ def test_a_failed_replay_keeps_the_file_whole(kept: Replayer, controllable_click
         (b"smoke", b"sm\xffke", "bytes that are no UTF-8"),
         (b'"status":', b'"status', "no valid JSON"),
         (b'"nodeid":', b'"nodeidea":', "no row of this plugin"),
+        (b'"when_phase": "call"', b'"when_phase": ["call"]', "its status or when_phase is no text"),
+        (b'"status": "passed"', b'"status": {}', "its status or when_phase is no text"),
         (b'"markers": ["smoke"]', b'"markers": "smoke"', "ClickHouse cannot read a row"),
     ],
 )
@@ -234,3 +236,21 @@ def test_a_file_that_grows_while_it_is_sent_is_kept(kept: Replayer, monkeypatch:
     assert "it was written to meanwhile: replay it again" in done.output
     assert kept.replay(file).code == 0
     assert kept.counts()[0] == 11
+
+
+def test_a_dot_in_a_run_id_does_not_make_it_a_file_of_another_run(kept: Replayer) -> None:
+    kept.keep_run(3, run_id="nightly")
+    kept.keep_run(2, run_id="nightly.2")
+    (kept.buffers / "checkout-417.jsonl").rename(kept.buffers / "nightly.417.jsonl")
+    (kept.buffers / "checkout-417_events.jsonl").rename(kept.buffers / "nightly.417_events.jsonl")
+    assert kept.replay("--keep", kept.buffers / "nightly.417.jsonl").code == 0
+    assert kept.counts() == (10, 0, 0)
+    assert kept.replay().code == 0
+    assert kept.counts() == (15, 4, 2)
+    assert kept.left() == []
+
+
+def test_a_name_of_a_file_cannot_write_to_the_terminal(kept: Replayer, tmp_path: Path) -> None:
+    foreign = tmp_path / "\x1b[31mred.jsonl"
+    foreign.write_text("{}\n")
+    assert r"\x1b[31mred.jsonl: not sent" in kept.replay(foreign).output

@@ -245,8 +245,9 @@ BAD = [
     ("observer_exit_timeout", "inf", "seconds"),
     ("observer_exit_timeout", "nan", "seconds"),
     ("observer_exit_timeout", "3s", "seconds"),
-    ("ch_user", "user\udcff", "UTF-8"),
-    ("ch_url", "chdb:///directory\udcff", "UTF-8"),
+    ("observer_variant", "caf\udce9", "UTF-8"),
+    ("ch_user", "\udcff", "UTF-8"),
+    ("ch_url", "chdb:///caf\udce9", "UTF-8"),
 ]
 bad = pytest.mark.parametrize(("name", "text", "accepted"), BAD)
 
@@ -578,3 +579,10 @@ def test_pytest_is_not_needed_to_resolve_layers() -> None:
         check=True,
     )
     assert result.stdout.split() == ["host", "False"]
+
+
+def test_a_password_that_is_no_text_is_refused_without_showing_it() -> None:
+    with pytest.raises(
+        EnvironmentValueError, match=r"CH_PASSWORD cannot be '\*\*\*': it holds bytes that are no UTF-8"
+    ):
+        resolve_layers(ON, {"PYTEST_OBSERVER_CH_PASSWORD": os.fsdecode(b"s\xffcret")}, {})

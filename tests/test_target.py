@@ -215,3 +215,8 @@ def test_an_explicit_user_or_password_wins_over_the_url(
 
 def test_without_any_user_the_default_one_is_used() -> None:
     assert credentials(_settings.resolve_layers({"ch_url": "host"}, {}, {})) == ("default", "")
+
+
+def test_a_relative_database_needs_a_directory_whose_name_is_text() -> None:
+    with pytest.raises(ValueError, match="no UTF-8"):
+        parse_clickhouse("chdb://observer.db", "/caf\udce9")

@@ -79,7 +79,8 @@ def _without_rest(text: str, secret: str) -> str:
 
 
 def _forms(secret: str) -> list[str]:
-    in_urls = [quote(secret), quote(secret, safe=""), quote_plus(secret)]
+    errors = "surrogateescape"  # bytes of the environment that are no UTF-8
+    in_urls = [quote(secret, errors=errors), quote(secret, safe="", errors=errors), quote_plus(secret, errors=errors)]
     in_python = [repr(secret)[1:-1], ascii(secret)[1:-1], repr(secret.encode("utf-8", "surrogateescape"))[2:-1]]
     in_json = [json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]]
     return [secret, *in_urls, *in_python, *in_json]

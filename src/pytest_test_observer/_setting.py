@@ -47,6 +47,8 @@ class Setting:
 
         Raises ``ValueError`` with a sentence that says what is wrong and what is accepted.
         """
+        if not is_unicode(text):
+            raise ValueError("it holds bytes that are no UTF-8; accepted: text in UTF-8")
         return KINDS[self.kind](self, text, base) if text or self.default else ""
 
     def shown(self, value: object) -> str:
@@ -66,6 +68,14 @@ def _shown_url(text: str) -> str:
 
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True}
 _BOOLEANS |= {"false": False, "0": False, "no": False, "off": False}
+
+
+def is_unicode(text: str) -> bool:
+    """Tell whether ``text`` has a form in UTF-8: bytes of the environment that are none have become surrogates."""
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _text(row: Setting, text: str, _base: str) -> str:

@@ -184,7 +184,7 @@ def resolve_layers(
         source, given = _first_given(row, cli, environ, ini)
         sources[row.name] = source
         try:
-            values[row.name] = row.parse(_in_utf_8(_as_text(row, given)), rootdir if source == INI else cwd)
+            values[row.name] = row.parse(_as_text(row, given), rootdir if source == INI else cwd)
         except ValueError as error:
             message = f"{_origin(row, source)} cannot be {_quoted(row, given)}: {error}."
             if source != ENV:
@@ -243,14 +243,6 @@ def _as_text(row: Setting, given: object) -> str:
     if isinstance(given, (int, float)):
         return str(given)
     raise ValueError("it is not one value; accepted: a string, a boolean or a number")
-
-
-def _in_utf_8(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("it holds bytes that are no UTF-8; accepted: UTF-8") from None
-    return text
 
 
 def _stripped(row: Setting, text: str) -> str:

@@ -12,6 +12,8 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
+from pytest_test_observer._setting import is_unicode
+
 if TYPE_CHECKING:
     from pytest_test_observer._settings import Settings
 
@@ -180,6 +182,8 @@ def _database_path(rest: str, base: str) -> str:
     # The engine cuts the path there and opens another directory; '#' is a letter of a file name to it.
     if "?" in path:
         raise _UrlError("the path of an embedded database cannot hold '?'")
+    if not is_unicode(path):
+        raise _UrlError("the path of the directory that it starts at holds bytes that are no UTF-8")
     return path
 
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from pytest_test_observer._destinations import Answer
-from pytest_test_observer._destinations._answers import reply_to, without_secrets
+from pytest_test_observer._destinations._answers import reply_to, shorten, without_secrets
 from pytest_test_observer._destinations.clickhouse import ClickHouseDestination
 from pytest_test_observer._destinations.settings import ClickHouseSettings
 from tests.clickhouse.kit import Place, batch, row
@@ -177,3 +177,7 @@ def test_settings_do_not_show_their_password() -> None:
     settings = ClickHouseSettings(password="geheimnis")
     assert "geheimnis" not in f"{settings!r} {settings}"
     assert msgspec.json.decode(msgspec.json.encode(settings), type=ClickHouseSettings) == settings
+
+
+def test_what_a_server_says_cannot_write_to_the_terminal() -> None:
+    assert shorten("HTTP 502:\x1b[2J gone\x9b31m\x07\nfor now") == "HTTP 502: [2J gone 31m for now"

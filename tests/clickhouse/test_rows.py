@@ -159,6 +159,14 @@ def test_a_time_without_an_offset_is_found_all_the_same(place: Place) -> None:
     assert destination.absent(batch(rows)) == []
 
 
+@pytest.mark.parametrize("timestamp", [None, 1_738_310_400])
+def test_a_row_whose_time_is_no_text_is_found_too(place: Place, timestamp: int | None) -> None:
+    destination = place.destination()
+    rows = [row(1, timestamp=timestamp), row(2)]
+    assert destination.send(batch(rows[:1])).answer is Answer.TAKEN
+    assert destination.absent(batch(rows)) == batch(rows[1:]).data.splitlines(keepends=True)
+
+
 def test_a_user_who_may_not_read_cannot_be_asked_and_is_told_so_once(ours: Place) -> None:
     ours.destination().prepare()
     destination = ours.destination(user="writer_only")

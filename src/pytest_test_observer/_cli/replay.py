@@ -15,9 +15,10 @@ from pytest_test_observer._cli.options import (
     setting_options,
     settings_from,
 )
+from pytest_test_observer._cli.visible import visible
 from pytest_test_observer._settings import SETTINGS
 from pytest_test_observer._target import MEMORY, parse_clickhouse
-from pytest_test_observer._text import counted, storable
+from pytest_test_observer._text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,6 +35,7 @@ _NOWHERE = (
 _IN_MEMORY = "--ch-url=chdb://memory: what is sent there ends with this command; give a path."
 # Batches that are on their way at a time: enough to keep two processors busy, and little memory.
 _LANES = 2
+_NO_FILE = "{} is neither a file nor a directory: put what comes through it into a file, and give that."
 _NOTHING = "Nothing to replay: no results were kept on disk."
 
 _EXAMPLES = """
@@ -74,11 +76,14 @@ def replay(paths: tuple[str, ...], *, dry_run: bool, keep: bool, **given: str | 
 def _found(paths: tuple[str, ...]) -> list[Found]:
     from pytest_test_observer._replay.find import buffer_directories, find  # noqa: PLC0415 - not for --help
 
+    for path in paths:
+        if not (os.path.isfile(path) or os.path.isdir(path)):
+            raise UsageProblem(_NO_FILE.format(path))
     return find(paths or buffer_directories(os.environ))
 
 
 def _nothing(paths: tuple[str, ...]) -> str:
-    return f"Nothing to replay: no results are in {', '.join(map(storable, paths))}." if paths else _NOTHING
+    return f"Nothing to replay: no results are in {', '.join(map(visible, paths))}." if paths else _NOTHING
 
 
 def _dry_run(paths: tuple[str, ...]) -> int:
@@ -87,8 +92,9 @@ def _dry_run(paths: tuple[str, ...]) -> int:
     surveys = [survey(thing) for thing in _found(paths)]
     for seen in surveys:
         _say(f"{seen.path}: {counted(seen.rows, 'row')}, {counted(seen.size, 'byte')}, {seen.state}")
-    rows, size = sum(seen.rows for seen in surveys), sum(seen.size for seen in surveys)
-    total = f"{len(surveys)} to replay: {counted(rows, 'row')}, {counted(size, 'byte')}."
+    going = [seen for seen in surveys if seen.goes]
+    rows, size = sum(seen.rows for seen in going), sum(seen.size for seen in going)
+    total = f"{len(going)} to replay: {counted(rows, 'row')}, {counted(size, 'byte')}."
     click.echo(total if surveys else _nothing(paths))
     return 0
 
@@ -163,10 +169,10 @@ def _progress(total: int) -> Iterator[tuple[Callable[[str], None], Callable[[int
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=total)
         yield (
-            lambda line: console.print(storable(line), markup=False, highlight=False, soft_wrap=True),
+            lambda line: console.print(visible(line), markup=False, highlight=False, soft_wrap=True),
             lambda size: bar.advance(task, size),
         )
 
 
 def _say(line: str) -> None:
-    click.echo(storable(line))
+    click.echo(visible(line))

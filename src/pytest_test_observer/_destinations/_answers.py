@@ -31,6 +31,7 @@ _REASONS = (
     re.compile(r"\[Errno -?\d+\] ([^'\")[]+\w)"),
     re.compile(r"\[SSL: (\w+)\]"),
 )
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _CODE = re.compile(r"\bCode:\s*(\d+)")
 _GRANT = re.compile(r"\bgrant ([A-Z][A-Z ,]*(?:\([^)]*\))?(?: ON [^\s,;()]+)?)")
 _VIEW = re.compile(r"while pushing to view ([^\s:(]+\w)")
@@ -150,8 +151,8 @@ def error_code(error: Exception) -> int | None:
 
 
 def shorten(text: str, limit: int = MESSAGE_LIMIT) -> str:
-    """Make one line of at most ``limit`` characters."""
-    line = " ".join(text.split())
+    """Make one line of at most ``limit`` characters, none of which can move a terminal's cursor or change colours."""
+    line = " ".join(_CONTROL.sub(" ", text).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 

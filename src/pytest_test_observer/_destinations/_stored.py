@@ -26,17 +26,21 @@ _OUR_TIME = "0000-00-00T00:00:00.000+00:00"
 _DIGITS = str.maketrans("123456789", "000000000")
 
 
-class _Identity(msgspec.Struct, frozen=True):
+class _Untimed(msgspec.Struct, frozen=True):
     """What tells a row from all others; also of lines that other versions wrote, hence the defaults."""
 
     span_id: str = ""
     seq: int = 0
     nodeid: str = ""
     run_id: str = ""
+
+
+class _Identity(_Untimed, frozen=True):
     timestamp: str = ""
 
 
 _decode = msgspec.json.Decoder(_Identity).decode
+_decode_untimed = msgspec.json.Decoder(_Untimed).decode
 _read = msgspec.json.Decoder(tuple[str, int]).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -67,6 +71,10 @@ def _identified(lines: list[bytes]) -> list[_Identity]:
 def _identity(raw: bytes) -> _Identity:
     try:
         return _decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        pass
+    try:  # a time of another kind, or none: the server makes one of it
+        return _Identity(**msgspec.structs.asdict(_decode_untimed(raw)))
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return _Identity()
 

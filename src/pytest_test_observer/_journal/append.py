@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 _FLAGS = os.O_RDWR | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _COPY = 1 << 20
@@ -23,7 +24,7 @@ class Appender:
         """Whether the descriptor was lost since this was last set to False: others will be lost too."""
         self._creator = create
         self._alone = alone
-        self._fd = os.open(path, _FLAGS | (os.O_CREAT | os.O_EXCL if create else 0), 0o600)
+        self._fd = _open(path, create=create)
         self._device, self._inode = identity(self._fd)
         self._can_tell_deleted = os.fstat(self._fd).st_nlink > 0
         self._torn = False
@@ -93,7 +94,7 @@ class Appender:
         """Go on in a new file of the same name, with the content of the one that was deleted."""
         if self._creator:
             os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
-        new = os.open(self.path, _FLAGS | (os.O_CREAT | os.O_EXCL if self._creator else 0), 0o600)
+        new = _open(self.path, create=self._creator)
         try:
             if self._creator:
                 _copy(self._fd, new)
@@ -105,6 +106,14 @@ class Appender:
         self._fd = new
         self._device, self._inode = identity(new)
         self.reopened = True
+
+
+def _open(path: str, *, create: bool) -> int:
+    fd = os.open(path, _FLAGS | (os.O_CREAT | os.O_EXCL if create else 0), 0o600)
+    if create and hasattr(os, "fchmod"):
+        with suppress(OSError):  # a file system without rights
+            os.fchmod(fd, 0o600)  # whatever umask a test has set: the helper must be able to read it
+    return fd
 
 
 def _copy(source: int, target: int) -> None:

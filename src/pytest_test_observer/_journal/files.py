@@ -7,6 +7,8 @@ import re
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
+from pytest_test_observer._setting import is_unicode
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -105,32 +107,30 @@ def usable_directories(environ: Mapping[str, str]) -> Iterator[str]:
     None whose name is no UTF-8: the helper and the workers are told it as text.
     """
     cache = buffer_directory(environ)
-    if cache and _is_text(cache) and _make(cache):
+    if cache and _make(cache):
         _close_to_others(cache)
         yield cache
     import tempfile  # noqa: PLC0415 - rarely needed, and slow to load
 
-    shared = os.path.join(tempfile.gettempdir(), f"{DIRECTORY}-{_user()}")
-    if not _is_text(shared):
-        return
+    try:
+        shared = os.path.join(tempfile.gettempdir(), f"{DIRECTORY}-{_user()}")
+    except OSError:
+        return  # nowhere can anything be written
     if _make(shared) and is_ours(shared):
         _close_to_others(shared)
         yield shared
     try:
-        yield tempfile.mkdtemp(prefix=f"{DIRECTORY}-")
+        last = tempfile.mkdtemp(prefix=f"{DIRECTORY}-")
     except OSError:
         return
-
-
-def _is_text(path: str) -> bool:
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    if is_unicode(last):
+        yield last
 
 
 def _make(directory: str) -> bool:
+    """Make a directory, if need be; not where its name could not be told to workers, the helper and the user."""
+    if not is_unicode(directory):
+        return False
     try:
         os.makedirs(directory, mode=0o700, exist_ok=True)
     except OSError:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pytest_test_observer._journal.files import (
     DIRECTORY,
     EVENTS_SUFFIX,
+    META_SUFFIX,
     QUARANTINE,
     SUFFIX,
     JournalFiles,
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 _SIDECAR_BEGINS = b'{"kind":'
+# How the names of a run's files end; a longer ending stands before those that end like it.
+_ENDINGS = (EVENTS_SUFFIX, META_SUFFIX, SUFFIX, ".running", ".lock", ".log")
 
 
 class Found(NamedTuple):
@@ -47,10 +50,17 @@ def find(paths: Iterable[str]) -> list[Found]:
 
 def buffer_directories(environ: Mapping[str, str]) -> list[str]:
     """Return the directories that runs of this user have left buffers in: the cache, then temporary ones."""
-    shared = tempfile.gettempdir()
-    temporary = sorted(os.path.join(shared, name) for name in os.listdir(shared) if name.startswith(f"{DIRECTORY}-"))
-    ours = [path for path in temporary if is_ours(path)]
-    return [path for path in (buffer_directory(environ), *ours) if os.path.isdir(path)]
+    return [path for path in (buffer_directory(environ), *_temporary_directories()) if os.path.isdir(path)]
+
+
+def _temporary_directories() -> list[str]:
+    try:
+        shared = tempfile.gettempdir()
+        names = sorted(os.listdir(shared))
+    except OSError:
+        return []  # there is none that this user can read, so nothing of ours is there
+    temporary = (os.path.join(shared, name) for name in names if name.startswith(f"{DIRECTORY}-"))
+    return [path for path in temporary if is_ours(path)]
 
 
 def _files(path: str) -> Iterator[str]:
@@ -60,6 +70,9 @@ def _files(path: str) -> Iterator[str]:
     """
     if not os.path.isdir(path):
         yield path
+        return
+    if not os.access(path, os.R_OK | os.X_OK):
+        yield path  # whoever opens it will say why
         return
     for directory, inner, names in os.walk(path):
         inner[:] = sorted(name for name in inner if name != QUARANTINE)
@@ -72,11 +85,9 @@ def _files(path: str) -> Iterator[str]:
 def _thing(path: str) -> Found:
     """Return what a file belongs to: the run that its name begins with, where that has a sidecar."""
     directory, name = os.path.split(path)
-    for stem in (name.removesuffix(EVENTS_SUFFIX), name.partition(".")[0]):  # stems of ours have no dots
-        run = JournalFiles(directory, stem)
-        if _is_sidecar(run.meta):
-            return Found(run.results, run)
-    return Found(path)
+    ending = next(filter(name.endswith, _ENDINGS), "")
+    run = JournalFiles(directory, name.removesuffix(ending))
+    return Found(run.results, run) if ending and _is_sidecar(run.meta) else Found(path)
 
 
 def _is_sidecar(path: str) -> bool:

@@ -12,6 +12,7 @@ from pytest_test_observer._replay.lines import NOT_JSON, NOT_UTF8
 from pytest_test_observer._rows import encode
 
 NOT_A_ROW = "no row of this plugin: it lacks run_id, nodeid, or one of status and event_name"
+NO_TEXT = "no row of this plugin: its status or when_phase is no text"
 
 # 0.2.0 wrote a row for a phase that failed, and did not know more.
 _OUTCOMES = {"broken": "error"}
@@ -46,7 +47,7 @@ def read_row(line: bytes) -> dict[str, Any]:
 def completed(line: bytes, row: dict[str, Any]) -> bytes:
     """Return a row as a line with ids and all that its content tells; one that has an id stays as it is.
 
-    The ids depend on the content alone: the same line is the same row, wherever it stands.
+    The ids depend on the content alone: the same line is the same row, wherever it stands. Raises LineError.
     """
     if row.get("span_id"):
         return line if line.endswith(b"\n") else line + b"\n"
@@ -59,13 +60,16 @@ def completed(line: bytes, row: dict[str, Any]) -> bytes:
 
 
 def _result(row: dict[str, Any]) -> dict[str, Any]:
+    status, phase = row["status"], row.get("when_phase", "")
+    if not (isinstance(status, str) and isinstance(phase, str)):
+        raise LineError(NO_TEXT)
     file, _, rest = row["nodeid"].partition("::")
     made = {
-        "outcome": _OUTCOMES.get(row["status"], row["status"]),
+        "outcome": _OUTCOMES.get(status, status),
         "file": file,
         "function": rest.replace("::", ".").partition("[")[0],
     }
-    measured = _PHASE_DURATIONS.get(row.get("when_phase", ""))
+    measured = _PHASE_DURATIONS.get(phase)
     return {**made, measured: row.get("duration", 0.0)} if measured else made
 
 

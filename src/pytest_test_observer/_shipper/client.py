@@ -40,6 +40,8 @@ _PIPE_TAKES = 65_536
 _REAP_SECONDS = 5.0
 # How often the files are looked at where the pipe that would tell was closed under us.
 _LOOK_SECONDS = 0.02
+# Nobody waits longer, and systems take no number that is much larger (poll() 24 days).
+_LONGEST_LOOK_SECONDS = 86_400.0
 
 
 class Helper:
@@ -79,8 +81,10 @@ class Helper:
                 warnings.simplefilter("ignore")  # of threads, from Python 3.12 on
                 pid = os.fork()
             if pid == 0:
+                for fd in (task_write, answer_read):
+                    os.close(fd)  # or it would never hear that we are gone
                 _serve(serve, task_read, answer_write)
-            helper = cls(os.dup(task_write), os.dup(answer_read), lambda: None)
+            helper = cls(task_write, answer_read, lambda: None)
             helper._process = describe(pid)
         helper._say(task)
         return helper
@@ -163,7 +167,8 @@ class Helper:
 
 
 def _is_readable(fd: int, seconds: float) -> bool:
-    """Wait until ``fd`` can be read; its number may be higher than select() takes."""
+    """Wait until ``fd`` can be read, a day at most; its number may be higher than select() takes."""
+    seconds = min(seconds, _LONGEST_LOOK_SECONDS)
     if not hasattr(select, "poll"):
         return bool(select.select([fd], [], [], seconds)[0])
     poll = select.poll()

@@ -240,6 +240,9 @@ def _leave_no_trace(log: Log) -> None:
     for name in ("SIGINT", "SIGHUP"):  # sent to every process of a user or a job, meant for pytest
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):  # what started pytest may ignore or block what ends an orphan
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
     os.chdir(os.path.abspath(os.sep))
     try:
         with open("/proc/self/oom_score_adj", "w") as file:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from functools import cache
-from typing import Any, TypeVar, Union
+from typing import Union
 
 import msgspec
 
 from pytest_test_observer._destinations.config import Destinations  # noqa: TC001 - msgspec reads it at run time
 from pytest_test_observer._journal.sidecar import Process  # noqa: TC001
+from pytest_test_observer._rows import encode
 
 
 class Task(msgspec.Struct, frozen=True, tag_field="kind", tag="task"):
@@ -49,17 +49,11 @@ class Final(msgspec.Struct, frozen=True, tag_field="kind", tag="final"):
 
 ToHelper = Union[Task, Flush, Done]  # noqa: UP007 - msgspec reads it at run time
 FromHelper = Union[Ready, Final]  # noqa: UP007
-_Message = TypeVar("_Message")
-
-_encode = msgspec.json.Encoder().encode
 
 
 def encode_message(message: ToHelper | FromHelper) -> bytes:
     """Return a message as it goes through a pipe."""
-    try:
-        return _encode(message) + b"\n"
-    except UnicodeEncodeError:  # a path need not be UTF-8, and msgspec has no form for such text
-        return json.dumps(msgspec.to_builtins(message)).encode() + b"\n"
+    return encode(message) + b"\n"
 
 
 class Inbox:
@@ -87,19 +81,9 @@ def _from_helper() -> msgspec.json.Decoder[FromHelper]:
 
 def decode_to_helper(line: bytes) -> ToHelper:
     """Read a line that pytest wrote; raises msgspec.MsgspecError."""
-    return _decoded(line, _to_helper(), ToHelper)
+    return _to_helper().decode(line)
 
 
 def decode_from_helper(line: bytes) -> FromHelper:
     """Read a line that the helper wrote; raises msgspec.MsgspecError."""
-    return _decoded(line, _from_helper(), FromHelper)
-
-
-def _decoded(line: bytes, decoder: msgspec.json.Decoder[_Message], kind: Any) -> _Message:  # noqa: ANN401 - a union
-    try:
-        return decoder.decode(line)
-    except msgspec.DecodeError:
-        if b"\\ud" not in line:
-            raise
-        message: _Message = msgspec.convert(json.loads(line), kind)
-        return message
+    return _from_helper().decode(line)

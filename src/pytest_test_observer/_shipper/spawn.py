@@ -107,22 +107,29 @@ def spawn(files: JournalFiles) -> Spawned:
                 env=_environment(),
                 start_new_session=True,
             )
-            return Spawned(os.dup(task_write), os.dup(answer_read), process)
+            return Spawned(task_write, answer_read, process)
     except OSError as error:  # of too many open files, too
         raise NoHelper(str(error)) from error
 
 
 @contextmanager
 def pipes() -> Iterator[tuple[int, int, int, int]]:
-    """Make the pipes for tasks and for answers, the reading end of each first."""
+    """Make the pipes for tasks and for answers, the reading end of each first.
+
+    Afterwards only ours are open: the end that tasks are written to, and the one that answers are read from. None is
+    where something failed.
+    """
     fds = list(os.pipe())
     try:
         fds += os.pipe()
         task_read, task_write, answer_read, answer_write = fds
         yield task_read, task_write, answer_read, answer_write
-    finally:
+    except BaseException:
         for fd in fds:
             os.close(fd)
+        raise
+    os.close(task_read)
+    os.close(answer_write)
 
 
 def _environment() -> dict[str, str]:
