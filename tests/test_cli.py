@@ -165,7 +165,7 @@ def test_an_empty_file_and_the_files_beside_a_run_are_no_rows(buffers: Path) -> 
         (buffers / name).touch()
     result = replay(buffers, "--dry-run", *(str(path) for path in sorted(buffers.iterdir())))
     assert result.exit_code == 0
-    assert result.output.splitlines()[-1] == "4 to replay: 1 row, 51 bytes."
+    assert result.output.splitlines()[-1] == "1 to replay: 1 row, 51 bytes."
 
 
 # What each shell is told to do: "asked" prints the words that it would offer, in the order in which it would.

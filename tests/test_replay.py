@@ -175,7 +175,7 @@ def test_a_dry_run_counts_only_what_a_replay_would_send(kept: Replayer) -> None:
     done = kept.replay("--dry-run")
     waits = sum(map(len, rest)) + os.path.getsize(files.events)
     assert done.lines == [
-        f"{kept.buffers}/app.jsonl: 1 rows, 18 bytes, not ours",
+        f"{kept.buffers}/app.jsonl: 1 row, 18 bytes, not ours",
         f"{kept.buffers}/live.jsonl: 0 rows, 0 bytes, live: a run is writing to it",
         f"{files.results}: 9 rows, {waits:,} bytes, run that ended",
         f"1 to replay: 9 rows, {waits:,} bytes.",

@@ -71,7 +71,9 @@ def _files(path: str) -> Iterator[str]:
     if not os.path.isdir(path):
         yield path
         return
-    if not os.access(path, os.R_OK | os.X_OK):
+    try:
+        os.listdir(path)
+    except OSError:
         yield path  # whoever opens it will say why
         return
     for directory, inner, names in os.walk(path):
