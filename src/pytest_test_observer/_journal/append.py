@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from pytest_test_observer._system import System
+
 _FLAGS = os.O_RDWR | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _COPY = 1 << 20
 
@@ -23,16 +25,16 @@ class Appender:
         """Whether the descriptor was lost since this was last set to False: others will be lost too."""
         self._creator = create
         self._alone = alone
-        self._fd = os.open(path, _FLAGS | (os.O_CREAT | os.O_EXCL if create else 0), 0o600)
+        self._fd = System.open(path, _FLAGS | (os.O_CREAT | os.O_EXCL if create else 0), 0o600)
         self._device, self._inode = identity(self._fd)
-        self._can_tell_deleted = os.fstat(self._fd).st_nlink > 0
+        self._can_tell_deleted = System.fstat(self._fd).st_nlink > 0
         self._torn = False
 
     def write(self, data: bytes) -> None:
         """Append ``data``, which ends with a line feed."""
         fd = self._fd
         try:
-            status = os.fstat(fd)
+            status = System.fstat(fd)
             is_ours = status.st_ino == self._inode and status.st_dev == self._device and status.st_nlink > 0
         except OSError:
             is_ours = False
@@ -43,9 +45,9 @@ class Appender:
             data = b"\n" + data
         written = 0
         try:
-            written = os.write(fd, data)
+            written = System.write(fd, data)
             while written < len(data):
-                written += os.write(fd, data[written:])
+                written += System.write(fd, data[written:])
         except OSError:
             self._torn = (self._torn or written > 0) and not self._take_back(written)
             raise
@@ -54,7 +56,7 @@ class Appender:
     def ensure(self) -> None:
         """Make sure that the next line goes to where others look for it; raises OSError if that cannot be."""
         try:
-            status = os.fstat(self._fd)
+            status = System.fstat(self._fd)
         except OSError:
             self._reopen()
             return
@@ -67,7 +69,7 @@ class Appender:
         """Close the descriptor if it is still ours."""
         try:
             if identity(self._fd) == (self._device, self._inode):
-                os.close(self._fd)
+                System.close(self._fd)
         except OSError:
             pass  # the suite has closed it for us
 
@@ -76,15 +78,15 @@ class Appender:
         if not self._alone:
             return False
         try:
-            os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
+            os.ftruncate(self._fd, System.fstat(self._fd).st_size - written)
         except OSError:
             return False
         return True
 
     def _reopen(self) -> None:
-        fd = os.open(self.path, _FLAGS, 0o600)
+        fd = System.open(self.path, _FLAGS, 0o600)
         if identity(fd) != (self._device, self._inode):
-            os.close(fd)
+            System.close(fd)
             raise FileNotFoundError(f"{self.path} was replaced while the run was writing to it")
         self._fd = fd
         self.reopened = True
@@ -93,15 +95,15 @@ class Appender:
         """Go on in a new file of the same name, with the content of the one that was deleted."""
         if self._creator:
             os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
-        new = os.open(self.path, _FLAGS | (os.O_CREAT | os.O_EXCL if self._creator else 0), 0o600)
+        new = System.open(self.path, _FLAGS | (os.O_CREAT | os.O_EXCL if self._creator else 0), 0o600)
         try:
             if self._creator:
                 _copy(self._fd, new)
         except OSError:
-            os.close(new)
+            System.close(new)
             os.unlink(self.path)
             raise
-        os.close(self._fd)
+        System.close(self._fd)
         self._fd = new
         self._device, self._inode = identity(new)
         self.reopened = True
@@ -112,10 +114,10 @@ def _copy(source: int, target: int) -> None:
     while data := os.pread(source, _COPY, position):
         position += len(data)
         while data:
-            data = data[os.write(target, data) :]
+            data = data[System.write(target, data) :]
 
 
 def identity(fd: int) -> tuple[int, int]:
     """Return what tells one open file from another: device and inode."""
-    status = os.fstat(fd)
+    status = System.fstat(fd)
     return status.st_dev, status.st_ino
