@@ -174,6 +174,30 @@ def test_a_property_that_cannot_be_put_into_words_costs_no_row(observed: Observe
     assert row["attributes"] == {"count": "3", "user": "<Detached: RuntimeError in str()>"}
 
 
+def test_texts_of_types_of_their_own_are_taken_as_texts(observed: Observed) -> None:
+    observed.bench.write(
+        test_a="""
+            import enum, pytest
+            class Markup(str): pass  # what HTML libraries and template engines give
+            class Level(str, enum.Enum): HIGH = "high"
+            def test_texts(request, record_event, record_property):
+                request.node.add_marker(Markup("slow"))
+                record_event(Markup("name"), {Markup("key"): Markup("value")})
+                record_event(Level.HIGH, {Level.HIGH: Level.HIGH, "odd": Markup("\\udc80")})
+                record_property(Markup("title"), Markup("text"))
+        """
+    )
+    done = finished(observed, observed.run("--custom-events=true"))
+    assert done.verdicts == {"test_texts": [PASSED]}
+    row = done.one("test_texts")
+    assert (row["markers"], row["attributes"]) == (["slow"], {"title": "text"})
+    events = observed.rows("event_name, payload", "pytest_results_events", "seq")
+    assert events == [
+        {"event_name": "name", "payload": {"key": "value"}},
+        {"event_name": "high", "payload": {"high": "high", "odd": "\\udc80"}},
+    ]
+
+
 def test_events_are_dropped_but_checked_where_they_are_off(observed: Observed) -> None:
     observed.bench.write(test_events=SUITE)
     done = finished(observed, observed.run("-k", "wrong or order"))

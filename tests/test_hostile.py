@@ -158,6 +158,13 @@ SUITES = {
             monkeypatch.setattr(os.path, "exists", lambda path: False)
             monkeypatch.setattr("json.dumps", None)
         """,
+    "forgets mocks of the system's functions": """
+        import os
+        from unittest import mock
+        def test_forget():
+            for name in ("open", "close", "fstat", "read", "write", "getpid", "waitpid"):
+                mock.patch.object(os, name).start()
+        """,
     "empties the environment": """
         import os
         def test_empty():

@@ -444,7 +444,9 @@ def test_no_test_stays_current_after_the_last_one(observed: Observed) -> None:
         """,
         test_a="""
             import pytest
-            def test_one(): pass
+            from opentelemetry import context, trace
+            def test_leaks_a_context_of_its_own():
+                context.attach(trace.set_span_in_context(trace.get_current_span(), context.Context()))
             def test_exits(ending): pytest.exit("enough")
         """,
     )
@@ -452,6 +454,7 @@ def test_no_test_stays_current_after_the_last_one(observed: Observed) -> None:
     assert run.returncode == pytest.ExitCode.INTERRUPTED, run.stdout
     assert "ending: True\n" in run.stdout
     assert "current: False\n" in run.stdout
+    assert "error of the plugin's own" not in run.stdout
 
 
 def _filled(plans: list[NestPlan], nodeids: list[str], texts: int) -> dict[str, int]:

@@ -12,6 +12,7 @@ from tests.verdict_kit import Finished, finished, observed_in
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.kit import Observed
     from tests.servers.client import ClickHouse
 
 SUITE = """
@@ -120,3 +121,41 @@ def test_the_run_counts_tests_once(repeated: Finished) -> None:
     names = ("collected", "passed", "failed", "broken", "flaky", "reruns", "not_run")
     counts = {name: repeated.session[name] for name in names}
     assert counts == dict(zip(names, (4, 3, 1, 0, 2, 5, 0), strict=True))
+
+
+# What pytest-retry does within the call of a test that fails: it reports "retried", once, and makes further attempts
+# of which it reports the last one's call only. (The package itself gets along with no other that repeats tests.)
+RETRYING = """
+    import pytest
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(item, call):
+        report = yield
+        if call.when != "call" or not report.failed:
+            return report
+        for attempt in (2, 3):
+            item.ihook.pytest_runtest_teardown(item=item, nextitem=pytest.Class.from_parent(item.session, name="none"))
+            if attempt == 2:
+                report.outcome = "retried"
+                item.ihook.pytest_runtest_logreport(report=report)
+            item._initrequest()
+            item.ihook.pytest_runtest_setup(item=item)
+            call = pytest.CallInfo.from_call(lambda: item.ihook.pytest_runtest_call(item=item), when="call")
+        again = pytest.TestReport.from_item_and_call(item, call)
+        report.outcome, report.longrepr = again.outcome, again.longrepr
+        return report
+"""
+
+
+@pytest.mark.parametrize("workers", [(), ("-n1",)], ids=["serial", "xdist"])
+def test_what_pytest_retry_repeats_has_a_row_for_each_attempt_it_reports(
+    observed: Observed, workers: tuple[str, ...]
+) -> None:
+    flaky = "attempts = []\ndef test_flaky(): attempts.append(1); assert len(attempts) > 2\n"
+    observed.bench.write(conftest=RETRYING, test_r=f"{flaky}def test_in_vain(): assert 0\n")
+    done = finished(observed, observed.run("-p", "no:rerunfailures", *workers))
+    assert done.verdicts == {
+        "test_flaky": [("failed", "rerun", "call", 1, False), ("passed", "passed", "call", 3, True)],
+        "test_in_vain": [("failed", "rerun", "call", 1, False), ("failed", "failed", "call", 3, False)],
+    }
+    assert "not run" not in done.run.summary
+    assert done.session["flaky"] == 1

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from pytest_test_observer._naming import Key
 
 
+# The last that is reported of such an attempt with pytest-retry: its setup and teardown it keeps to itself.
+RETRIED = "retried"
 _NOT_FAILED = ("passed", "skipped")
+# What reports of an attempt say that is made again: pytest-rerunfailures the one, pytest-retry the other.
+_REPEATED = ("rerun", RETRIED)
 
 # The ``location`` of a pytest item or report: file, line from 0, name with class and parameters.
 ItemLocation = tuple[str, "int | None", str]
@@ -108,7 +112,7 @@ class Gathered:
         if just_passed(report):
             self._plain[when] = report
             return
-        said: str = report.outcome  # pytest-rerunfailures adds "rerun" to pytest's own three
+        said: str = report.outcome  # plugins that repeat tests add to pytest's own three
         xfail = "wasxfail" in report.__dict__
         self._is_ordinary = False
         self._phases[when] = self._phase(report, said, xfail=xfail)
@@ -130,7 +134,7 @@ class Gathered:
             self._reasons[when] = reason(report, self._cover)
             return
         self._errors[when] = error_text(report, self._cover)
-        if said == "rerun":
+        if said in _REPEATED:
             self.rerun = self.rerun or when
 
     def add_subtest(self, report: pytest.TestReport) -> None:

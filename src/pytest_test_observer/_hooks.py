@@ -83,9 +83,9 @@ def _capture(
     selection: Selection,
     nesting: dict[str, Any],
 ) -> CaptureHooks:
-    config.add_cleanup(marks.close)
-    allure = install(config)
     guard = Guard()
+    config.add_cleanup(lambda: guard(marks.close))
+    allure = install(config)
     capture = Capture(
         marks,
         read_allure=allure.meta if allure else None,

@@ -15,7 +15,7 @@ import msgspec
 from pytest_test_observer._clock import Clock
 from pytest_test_observer._errors import ErrorText, error_text, type_and_message
 from pytest_test_observer._extras import Extras, take
-from pytest_test_observer._gathered import Gathered, Location, just_passed, location_of, times_of, ungrouped
+from pytest_test_observer._gathered import RETRIED, Gathered, Location, just_passed, location_of, times_of, ungrouped
 from pytest_test_observer._naming import MASTER, NO_ALLURE, NO_INNER, Facts, Inner, Key, Naming, Running
 from pytest_test_observer._secrets import SHORTEST_SECRET
 from pytest_test_observer._text import Cover, storable
@@ -136,7 +136,8 @@ class Recorder:
             gathered.add_subtest(report)
             return
         gathered.add(report, extras)
-        if report.when == "teardown" or (gathered.rerun and (extras is None or extras.complete)):
+        is_last = report.when == "teardown" or report.outcome == RETRIED
+        if is_last or (gathered.rerun and (extras is None or extras.complete)):
             self._end(gathered, report, extras)
 
     def _look_up(self, report: pytest.TestReport, extras: Extras | None) -> Gathered:

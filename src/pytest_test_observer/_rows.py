@@ -26,7 +26,15 @@ if TYPE_CHECKING:
 
 SPAN_KEY = "_span"
 
-_encode = msgspec.json.Encoder().encode
+
+def _plain(value: object) -> str:
+    """Return a text of a type of the suite's own (markup, say) as it is, which the encoder does not know."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    raise NotImplementedError(f"{type(value).__name__} is no plain data")
+
+
+_encode = msgspec.json.Encoder(enc_hook=_plain).encode
 
 
 def encode(value: object) -> bytes:
@@ -34,7 +42,7 @@ def encode(value: object) -> bytes:
     try:
         return _encode(value)
     except UnicodeEncodeError:
-        return _encode(storable_deep(msgspec.to_builtins(value)))
+        return _encode(storable_deep(msgspec.to_builtins(value, enc_hook=_plain)))
 
 
 class _Part:

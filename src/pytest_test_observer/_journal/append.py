@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
+from pytest_test_observer._system import System
+
 _FLAGS = os.O_RDWR | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _COPY = 1 << 20
 
@@ -26,14 +28,14 @@ class Appender:
         self._alone = alone
         self._fd = _open(path, create=create)
         self._device, self._inode = identity(self._fd)
-        self._can_tell_deleted = os.fstat(self._fd).st_nlink > 0
+        self._can_tell_deleted = System.fstat(self._fd).st_nlink > 0
         self._torn = False
 
     def write(self, data: bytes) -> None:
         """Append ``data``, which ends with a line feed."""
         fd = self._fd
         try:
-            status = os.fstat(fd)
+            status = System.fstat(fd)
             is_ours = status.st_ino == self._inode and status.st_dev == self._device and status.st_nlink > 0
         except OSError:
             is_ours = False
@@ -44,9 +46,9 @@ class Appender:
             data = b"\n" + data
         written = 0
         try:
-            written = os.write(fd, data)
+            written = System.write(fd, data)
             while written < len(data):
-                written += os.write(fd, data[written:])
+                written += System.write(fd, data[written:])
         except OSError:
             self._torn = (self._torn or written > 0) and not self._take_back(written)
             raise
@@ -55,7 +57,7 @@ class Appender:
     def ensure(self) -> None:
         """Make sure that the next line goes to where others look for it; raises OSError if that cannot be."""
         try:
-            status = os.fstat(self._fd)
+            status = System.fstat(self._fd)
         except OSError:
             self._reopen()
             return
@@ -68,7 +70,7 @@ class Appender:
         """Close the descriptor if it is still ours."""
         try:
             if identity(self._fd) == (self._device, self._inode):
-                os.close(self._fd)
+                System.close(self._fd)
         except OSError:
             pass  # the suite has closed it for us
 
@@ -77,15 +79,15 @@ class Appender:
         if not self._alone:
             return False
         try:
-            os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
+            os.ftruncate(self._fd, System.fstat(self._fd).st_size - written)
         except OSError:
             return False
         return True
 
     def _reopen(self) -> None:
-        fd = os.open(self.path, _FLAGS, 0o600)
+        fd = System.open(self.path, _FLAGS, 0o600)
         if identity(fd) != (self._device, self._inode):
-            os.close(fd)
+            System.close(fd)
             raise FileNotFoundError(f"{self.path} was replaced while the run was writing to it")
         self._fd = fd
         self.reopened = True
@@ -99,17 +101,17 @@ class Appender:
             if self._creator:
                 _copy(self._fd, new)
         except OSError:
-            os.close(new)
+            System.close(new)
             os.unlink(self.path)
             raise
-        os.close(self._fd)
+        System.close(self._fd)
         self._fd = new
         self._device, self._inode = identity(new)
         self.reopened = True
 
 
 def _open(path: str, *, create: bool) -> int:
-    fd = os.open(path, _FLAGS | (os.O_CREAT | os.O_EXCL if create else 0), 0o600)
+    fd = System.open(path, _FLAGS | (os.O_CREAT | os.O_EXCL if create else 0), 0o600)
     if create and hasattr(os, "fchmod"):
         with suppress(OSError):  # a file system without rights
             os.fchmod(fd, 0o600)  # whatever umask a test has set: the helper must be able to read it
@@ -121,10 +123,10 @@ def _copy(source: int, target: int) -> None:
     while data := os.pread(source, _COPY, position):
         position += len(data)
         while data:
-            data = data[os.write(target, data) :]
+            data = data[System.write(target, data) :]
 
 
 def identity(fd: int) -> tuple[int, int]:
     """Return what tells one open file from another: device and inode."""
-    status = os.fstat(fd)
+    status = System.fstat(fd)
     return status.st_dev, status.st_ino

@@ -10,6 +10,7 @@ import sys
 
 from pytest_test_observer._journal.append import identity
 from pytest_test_observer._journal.files import NO_LINK
+from pytest_test_observer._system import System
 
 if sys.platform != "win32":
     import fcntl
@@ -33,7 +34,7 @@ class FileLock:
         A process that closes the file loses all its locks on it, whichever descriptor it closes.
         """
         try:
-            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | NO_LINK | getattr(os, "O_CLOEXEC", 0), 0o600)
+            self._fd = System.open(self._path, os.O_RDWR | os.O_CREAT | NO_LINK | getattr(os, "O_CLOEXEC", 0), 0o600)
         except OSError:
             return True
         self._identity = identity(self._fd)
@@ -53,6 +54,6 @@ class FileLock:
         fd, self._fd = self._fd, -1
         try:
             if fd >= 0 and identity(fd) == self._identity:
-                os.close(fd)
+                System.close(fd)
         except OSError:
             pass

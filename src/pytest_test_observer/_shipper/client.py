@@ -29,6 +29,7 @@ from pytest_test_observer._shipper.protocol import (
     encode_message,
 )
 from pytest_test_observer._shipper.spawn import NoHelper, Spawned, pipes, spawn
+from pytest_test_observer._system import System
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -82,7 +83,7 @@ class Helper:
                 pid = os.fork()
             if pid == 0:
                 for fd in (task_write, answer_read):
-                    os.close(fd)  # or it would never hear that we are gone
+                    System.close(fd)  # or it would never hear that we are gone
                 _serve(serve, task_read, answer_write)
             helper = cls(task_write, answer_read, lambda: None)
             helper._process = describe(pid)
@@ -119,7 +120,7 @@ class Helper:
             self._process = None
         for fd in (self._write, self._read):
             if self._is_ours(fd):
-                os.close(fd)
+                System.close(fd)
         self._identities.clear()
 
     def _say(self, message: ToHelper) -> None:
@@ -144,7 +145,7 @@ class Helper:
         """Wait for something to be said, at most ``seconds``; returns whether more can come."""
         if not self._is_ours(self._read) or not _is_readable(self._read, seconds):
             return True
-        data = os.read(self._read, _PIPE_TAKES)
+        data = System.read(self._read, _PIPE_TAKES)
         self._finals.extend(self._take(data))
         return bool(data)
 
@@ -195,7 +196,7 @@ def _no_sigpipe() -> Iterator[None]:
 def _write_all(fd: int, data: bytes) -> None:
     try:
         while data:
-            data = data[os.write(fd, data) :]
+            data = data[System.write(fd, data) :]
     except OSError:
         pass  # the helper is gone; what it did not send is on disk
 
