@@ -6,10 +6,13 @@ part of a monorepo another service: each is a run of its own.
 
 from __future__ import annotations
 
-__all__ = ["EXECUTION", "NAMES", "executions"]
+__all__ = ["EXECUTION", "NAMES", "SLACK_MS", "executions"]
 
 EXECUTION = ("run_id", "repository", "service", "variant", "ci_attempt")
 """The columns that name a run, in the table of runs and in that of results."""
+
+SLACK_MS = 3_600_000
+"""How long before and after a run its results are looked for: clocks of workers on other machines may differ."""
 
 # The same in all sessions of a run, as a rule: nothing is shown where it is not.
 _COMMON = "if(uniqExact({0}) = 1, any({0}), '')"

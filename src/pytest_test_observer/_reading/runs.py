@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_test_observer._reading.executions import EXECUTION, NAMES, executions
+from pytest_test_observer._reading.executions import EXECUTION, NAMES, SLACK_MS, executions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -132,7 +132,7 @@ def previous_run(reader: Reader, run: Row) -> tuple[Row, list[Verdict]] | None:
 
 def verdicts(reader: Reader, run: Row) -> list[Verdict]:
     """Return the verdict of every test of a run, in the order of node ids; files that could not be collected too."""
-    period = {"begin": run["started_at"] - 1000, "end": run["finished_at"] + 1000}
+    period = {"begin": run["started_at"] - SLACK_MS, "end": run["finished_at"] + SLACK_MS}
     rows = reader.query(_VERDICTS, {**{name: run[name] for name in EXECUTION}, **period})
     return [Verdict(*row.values()) for row in rows]
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_test_observer._destinations._stored import literals
-from pytest_test_observer._reading.executions import EXECUTION, executions
+from pytest_test_observer._reading.executions import EXECUTION, SLACK_MS, executions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,9 +24,6 @@ FAILURES_KEPT = 1_000
 TIMELINE_KEPT = 100_000
 _HISTORY = 30
 _MESSAGE_CHARACTERS, _STACK_CHARACTERS = 4_000, 12_000
-
-# Milliseconds around a run in which its rows are looked for: clocks of workers may differ.
-_SLACK = 3_600_000
 
 _BAD = "status IN ('failed', 'broken')"
 _IDENTITY = "repository, service, nodeid"
@@ -80,7 +77,7 @@ class Scope(NamedTuple):
 
     def of_run(self, run: Run, started: int, finished: int) -> Scope:
         """Return the scope of one run, which began and ended at these milliseconds: the narrower, the faster."""
-        return Scope(started - _SLACK, finished + _SLACK, runs=(run,))
+        return Scope(started - SLACK_MS, finished + SLACK_MS, runs=(run,))
 
 
 def _between(begin: int, end: int) -> str:
