@@ -47,13 +47,15 @@ GROUP BY repository, service, nodeid HAVING flaky_runs > 0
 ORDER BY rate DESC, flaky_runs DESC, nodeid LIMIT {limit:UInt64}
 """.replace("$latest", _LATEST)
 
-_SECONDS = "setup_duration + call_duration + teardown_duration"
+# Rows of version 0.2.0 have no durations of phases.
+_PHASES = "setup_duration + call_duration + teardown_duration"
+_SECONDS = f"if({_PHASES} = 0, results.duration, {_PHASES})"
 # First what each costs, then more about those that are shown: percentiles need every single time held in memory.
 # Rounded, because the last digits of a sum of floats depend on which thread adds what, and with them the order.
 _SLOW = f"""
 SELECT repository, service, nodeid, count() AS attempts, sum({_SECONDS}) AS total,
     ifNotFinite(total / sum(total) OVER (), 0) AS share
-FROM $results WHERE {{where}} AND status != 'skipped' AND outcome != 'crashed'
+FROM $results AS results WHERE {{where}} AND status != 'skipped' AND outcome != 'crashed'
 GROUP BY repository, service, nodeid ORDER BY round(total, 6) DESC, nodeid LIMIT {{limit:UInt64}}
 """  # noqa: S608 (values travel beside it)
 _TIMES = f"""
@@ -66,7 +68,7 @@ FROM (
     SELECT repository, service, nodeid, {_SECONDS} AS seconds,
         toUInt8(least(intDiv((finished_at - {{begin:UInt64}}) * {POINTS}, {{width:UInt64}}), {POINTS} - 1)) AS point,
         point >= {POINTS * 2 // 3} AS recent
-    FROM $results
+    FROM $results AS results
     WHERE {{where}} AND nodeid IN {{nodeids:Array(String)}} AND status != 'skipped' AND outcome != 'crashed'
 )
 GROUP BY repository, service, nodeid
