@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["markdown_of", "show"]
 
+# Of a name or an error in Markdown: GitHub refuses a summary of more than 1 MiB as a whole.
+_CODE_LIMIT = 500
 _COUNTS = ("passed", "failed", "broken", "skipped", "flaky")
 _TITLES = {
     "new_failures": "New failures",
@@ -89,7 +91,7 @@ def _show_list(title: str, lines: list[str], limit: int) -> None:
     if lines:
         heading(title)
         for text in lines[:limit]:
-            line(f"  {text}")
+            line(f"  {' '.join(text.split())}")
         _say_rest(len(lines), limit, line)
 
 
@@ -163,6 +165,7 @@ def _test(test: dict[str, Any]) -> str:
 def code(text: str) -> str:
     """Return text of others as a code span, in which nothing is markup, whatever is in it."""
     text = " ".join(visible(text).split())
+    text = text if len(text) <= _CODE_LIMIT else text[: _CODE_LIMIT - 1] + "…"
     fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
     pad = " " if text.startswith("`") or text.endswith("`") else ""
     return f"{fence}{pad}{text}{pad}{fence}"

@@ -1,0 +1,183 @@
+"""The commands that read, on rows that are rare: what they say is compared with what was stored."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from pytest_test_observer._cli import main
+from pytest_test_observer._cli.run_shown import markdown_of
+from pytest_test_observer._columns import TABLES
+from pytest_test_observer._destinations.config import destinations_of
+from pytest_test_observer._destinations.schema import Place, create_table
+from pytest_test_observer._reading import ReadingError, open_reader
+from pytest_test_observer._settings import SETTINGS, resolve_layers
+from tests.report_kit import Read, write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.servers.client import ClickHouse
+
+    Env = dict[str, str | None]
+    Rows = list[dict[str, Any]]
+
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+NOW_MS = int(time.time() * 1000) - MINUTE_MS
+SHOP = {"service": "shop", "repository": "git/shop", "variant": "v", "git_branch": "main", "git_commit": "c"}
+
+
+@pytest.fixture
+def stored(clickhouse_server: ClickHouse, database: str) -> Callable[[Rows, Rows], Env]:
+    """Store results and runs in a database of the test's own, and get the environment of a command that reads it."""
+    given = {
+        "ch_url": clickhouse_server.url,
+        "ch_user": clickhouse_server.user,
+        "ch_password": clickhouse_server.password,
+        "ch_db": database,
+    }
+
+    def store(results: Rows, runs: Rows) -> Env:
+        for table in TABLES.values():
+            clickhouse_server.execute(create_table(table, Place(database, "pytest_results")))
+        for into, rows in {"pytest_results": results, "pytest_results_runs": runs}.items():
+            data = "\n".join(map(json.dumps, rows)).encode()
+            clickhouse_server.execute(f"INSERT INTO {into} FORMAT JSONEachRow", data, database=database)
+        unset = {row.env: None for row in SETTINGS}
+        return {**unset, **{f"PYTEST_OBSERVER_{name.upper()}": value for name, value in given.items()}}
+
+    return store
+
+
+def ask(env: Env, *arguments: str) -> Result:
+    result = CliRunner().invoke(main, arguments, env=env)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def answer(env: Env, *arguments: str) -> Any:
+    return json.loads(ask(env, *arguments, "--json").stdout)
+
+
+def result(run_id: str, nodeid: str, ago_ms: int, status: str = "passed", **more: Any) -> dict[str, Any]:
+    """Return a row of an attempt that took half a second."""
+    at = NOW_MS - ago_ms
+    times = {"timestamp": str(at), "started_at": at - 500, "finished_at": at, "duration": 0.5, "call_duration": 0.5}
+    verdict = {"status": status, "outcome": status, "when_phase": "call", "attempt": 1}
+    return {**SHOP, **times, **verdict, "run_id": run_id, "nodeid": nodeid, **more}
+
+
+def run(run_id: str, began_ms: int, ended_ms: int, **more: Any) -> dict[str, Any]:
+    """Return the row of a session that began and ended so long ago."""
+    times = {"started_at": NOW_MS - began_ms, "finished_at": NOW_MS - ended_ms, "duration": (began_ms - ended_ms) / 1e3}
+    return {**SHOP, **times, "timestamp": str(NOW_MS - ended_ms), "run_id": run_id, "status": "success", **more}
+
+
+def names(rows: Rows) -> list[str]:
+    return [row["nodeid"] for row in rows]
+
+
+def test_a_test_of_two_repositories_can_be_chosen_in_each(stored: Callable[[Rows, Rows], Env]) -> None:
+    fork = {"repository": "git/fork"}
+    rows = [result("r1", "t.py::a", 1000), result("r2", "t.py::a", 2000, "failed", **fork, error_message="no")]
+    env = stored(rows, [run("r1", 3000, 1000), run("r2", 3000, 2000, **fork)])
+    shown = ask(env, "test", "t.py::a").output
+    assert "Also elsewhere: --repository=git/fork\n" in shown
+    other = ask(env, "test", "t.py::a", "--repository=git/fork").output
+    assert ("0.0 % passed" in other, "\nno\n" in other, "elsewhere" in other) == (True, True, False)
+    for command in ("slow", "runs"):
+        assert all(name in ask(env, command).output for name in ("git/shop", "git/fork")), command
+
+
+def test_rows_of_version_0_2_have_their_duration(stored: Callable[[Rows, Rows], Env]) -> None:
+    old = {"service": "", "repository": "", "outcome": "", "attempt": 0, "call_duration": 0, "duration": 3.0}
+    env = stored([result("r0", "t.py::a", 1000, **old), result("r0", "t.py::b", 1000)], [])
+    assert [(row["nodeid"], row["p50"], row["total"]) for row in answer(env, "slow")] == [
+        ("t.py::a", 3.0, 3.0),
+        ("t.py::b", 0.5, 0.5),
+    ]
+    assert answer(env, "test", "t.py::a")["median_s"] == 3.0
+
+
+def test_a_worker_whose_clock_is_wrong_belongs_to_its_run(stored: Callable[[Rows, Rows], Env]) -> None:
+    rows = [
+        result("r1", "t.py::late", 10 * MINUTE_MS, "failed"),
+        result("r1", "t.py::early", 50 * MINUTE_MS, "failed"),
+    ]
+    env = stored(rows, [run("r1", 31 * MINUTE_MS, 30 * MINUTE_MS, failed=2, collected=2, status="failure")])
+    assert names(answer(env, "run", "r1")["failures"]) == ["t.py::early", "t.py::late"]
+
+
+def test_the_report_of_a_run_has_sessions_from_before_the_time_looked_at(
+    stored: Callable[[Rows, Rows], Env], clickhouse_server: ClickHouse, database: str, tmp_path: Path
+) -> None:
+    shards = [
+        run("r1", 11 * HOUR_MS, 10 * HOUR_MS, failed=1, collected=1, status="failure"),
+        run("r1", 2 * HOUR_MS, HOUR_MS, passed=1, collected=1),
+    ]
+    stored([result("r1", "t.py::a", 10 * HOUR_MS, "failed"), result("r1", "t.py::b", HOUR_MS)], shards)
+    file = tmp_path / "report.html"
+    made = write(clickhouse_server, database, file, "--run=r1", "--since=2h")
+    assert made.exit_code == 0, made.output
+    read = Read(file.read_text(encoding="utf-8"))
+    (found,) = read.rows("runs")
+    assert (found["sessions"], found["passed"], found["failed"]) == (2, 1, 1)
+    assert (len(read.rows("failures")), len(read.timelines[0])) == (1, 2)
+
+
+def test_an_id_of_two_lines_takes_one(stored: Callable[[Rows, Rows], Env]) -> None:
+    twice = [result("r1", "t.py::a[\n]", 2000, "failed", outcome="rerun"), result("r1", "t.py::a[\n]", 1000, attempt=2)]
+    env = stored(twice, [run("r1", 3000, 1000, flaky=1)])
+    assert "\n  t.py::a[ ] 2 attempts," in ask(env, "run", "r1").output
+
+
+def test_a_summary_of_long_ids_is_one_that_github_takes() -> None:
+    verdicts = [
+        {"nodeid": f"{number}" + "é" * 5000, "error_message": "ü" * 5000, "error_type": "", "attempts": 2}
+        for number in range(200)
+    ]
+    ids = [verdict["nodeid"] for verdict in verdicts]
+    slow = [{"nodeid": name, "seconds": 1.0, "seconds_before": 0.1} for name in ids]
+    changes = {"new_failures": ids[:60], "fixed": ids, "newly_slow": slow, "new": ids, "vanished": ids}
+    counts = dict.fromkeys(("passed", "failed", "broken", "skipped", "flaky", "collected", "not_run", "duration"), 0)
+    row = {**counts, "status": "failure", "partial": False, "run_id": "r"}
+    answered = {"run": row, "failures": verdicts, "flaky": verdicts, "changes": changes, "previous": {"run_id": "p"}}
+    text = markdown_of(answered, 50)
+    assert len(text.encode()) < 1 << 20
+    assert "- `59é" not in text
+    assert f"- `0{'é' * 400}" in text
+
+
+@pytest.mark.parametrize("kind", ["query", "columns"])
+@pytest.mark.parametrize(
+    ("tail", "said"),
+    [
+        (b"\nCode: 241. DB::Exception: Memory limit exceeded. (MEMORY_LIMIT_EXCEEDED) (version 25.3)\n", "emory limit"),
+        (b"", "broke off"),
+    ],
+)
+def test_an_answer_that_breaks_off_is_an_error_in_words(
+    stored: Callable[[Rows, Rows], Env], monkeypatch: pytest.MonkeyPatch, kind: str, tail: bytes, said: str
+) -> None:
+    env = stored([result("r1", f"t.py::{number}", 1000) for number in range(9)], [])
+    layers = {name.removeprefix("PYTEST_OBSERVER_").lower(): value for name, value in env.items() if value}
+    place = destinations_of(resolve_layers(layers, {}, {})).clickhouse
+    assert place is not None
+    with contextlib.ExitStack() as stack:
+        reader = stack.enter_context(open_reader(place))
+        whole = reader.client.raw_query
+
+        def half(*args: Any, **named: Any) -> bytes:
+            found = whole(*args, **named)
+            return found[: len(found) * 3 // 4] + tail
+
+        monkeypatch.setattr(reader.client, "raw_query", half)
+        with pytest.raises(ReadingError, match=said):
+            getattr(reader, kind)("SELECT nodeid FROM $results")
