@@ -29,6 +29,8 @@ SECONDS = (
 )
 # Nothing but web addresses becomes a link.
 CI_LINK = "if(match(ci_url, '^https?://'), ci_url, '')"
+# Numbers of pipeline runs are those of a project in some CI systems.
+PIPELINE_KEY = f"ci_provider, {PIPELINE_ID}, repository"
 COUNTS = ", ".join(f"countIf(verdict = '{name}') AS {name}" for name in ("passed", "failed", "broken", "skipped"))
 RATE_OF_PASSED = "100 * countIf(verdict = 'passed') / nullIf(countIf(verdict != 'skipped'), 0)"
 

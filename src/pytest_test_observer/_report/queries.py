@@ -34,6 +34,7 @@ _RUN = ", ".join(EXECUTION)
 # Rows of version 0.2.0 have no durations of phases.
 _PHASES = "(setup_duration + call_duration + teardown_duration)"
 _SECONDS = f"if({_PHASES} = 0, duration, {_PHASES})"
+_PLACE = "repository, service, {path}, git_branch, variant"
 _TO_ITS_END = "status != 'skipped' AND outcome != 'crashed'"
 # A time and a verdict as one number, the newest the smallest: to sort such numbers takes a tenth of sorting pairs.
 _LETTERS = "pfbsy"
@@ -143,6 +144,15 @@ FROM (
 ) GROUP BY test"""
 
 
+def _read_again(scope: Scope) -> str:
+    """The files that could not be collected, and later could: there is no result that says so but those of tests."""
+    unread = f"SELECT file FROM $results WHERE {scope.where} AND when_phase = 'collect'"
+    return f"""
+    SELECT {_PLACE.format(path="file")} FROM $results WHERE {scope.where} AND file IN ({unread})
+    GROUP BY {_PLACE.format(path="file")} HAVING argMax(when_phase, finished_at) != 'collect'
+  """
+
+
 def troubled(scope: Scope) -> str:
     """Return tests that fail on a branch, or passed and did not on one commit, each under one variant.
 
@@ -160,6 +170,7 @@ FROM (
     countIf({_BAD}) AS bad, minIf(finished_at, {_BAD}) AS first, maxIf(finished_at, {_BAD}) AS latest
   FROM $results
   WHERE {scope.where} AND nodeid IN (SELECT nodeid FROM $results WHERE {scope.where} AND {_BAD})
+    AND ({_PLACE.format(path="nodeid")}) NOT IN ({_read_again(scope)})
     AND (nodeid NOT IN {_retried(scope)} OR {_is_last(scope)})
   GROUP BY {_IDENTITY}, variant, of_commit, what
   HAVING if(of_commit, what != '' AND bad > 0 AND countIf(status = 'passed') > 0, argMax({_BAD}, finished_at))
