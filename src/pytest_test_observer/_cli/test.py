@@ -95,8 +95,9 @@ def _identity(reader: Reader, nodeid: str, filters: Filters) -> tuple[dict[str, 
 
 def _choice(answer: dict[str, Any], other: dict[str, Any]) -> str:
     """Return the options that choose another test of the id; rows of 0.2.0 have no service, which can be chosen too."""
-    differing = [name for name in _PLACE if other[name] != answer[name]]
-    return " ".join(f"--{name}={shlex.quote(other[name])}" for name in differing)
+    places = [answer, *answer["also_in"]]
+    enough = next((name for name in _PLACE if sum(place[name] == other[name] for place in places) == 1), None)
+    return " ".join(f"--{name}={shlex.quote(other[name])}" for name in ([enough] if enough else _PLACE))
 
 
 def _show(answer: dict[str, Any]) -> None:
