@@ -274,3 +274,23 @@ def panel(server: ClickHouse, database: str, board: str, title: str, **chosen: s
     sql = expanded(query.sql, values, Span(NOW_MS - 24 * HOUR_MS, NOW_MS + MINUTE_MS))
     found = server.execute(f"{sql} FORMAT JSONEachRow", b"", database=database)
     return [json.loads(line) for line in found.splitlines()]
+
+
+@pytest.mark.parametrize("workers", [("gw0", "gw1"), ("master", "master")], ids=["dist-each", "keep-duplicates"])
+def test_what_passes_beside_a_failure_does_not_replace_it(
+    stored: Callable[[Rows, Rows], Env], workers: tuple[str, str]
+) -> None:
+    session = {"trace_id": "1" * 32, "parent_span_id": "1" * 16}
+    rows = [
+        result("r1", "t.py::a", 2000, "failed", worker_id=workers[0], error_message="no", **session),
+        result("r1", "t.py::a", 1000, worker_id=workers[1], **session),
+        # another session of the run, which is repeated: its result replaces the first
+        result("r1", "t.py::b", 2000, "failed", **session),
+        result("r1", "t.py::b", 1000, trace_id="2" * 32, parent_span_id="2" * 16),
+    ]
+    env = stored(rows, [run("r1", 3000, 900, collected=3, passed=1, failed=2, status="failure")])
+    found = answer(env, "run", "r1")
+    assert (names(found["failures"]), found["failures"][0]["error_message"]) == (["t.py::a"], "no")
+    assert (names(found["flaky"]), names(answer(env, "flaky"))) == (["t.py::b"], ["t.py::b"])
+    (row,) = answer(env, "test", "t.py::a")["history"]
+    assert (row["verdict"], row["outcome"], row["flaky"]) == ("failed", "failed", False)

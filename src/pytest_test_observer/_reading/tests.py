@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pytest_test_observer._reading.executions import last_of
+
 if TYPE_CHECKING:
     from pytest_test_observer._reading.filters import Filters
     from pytest_test_observer._reading.reader import Reader
@@ -34,7 +36,7 @@ FROM (
         commit_ != '' AND countIf(verdict = 'passed') OVER same > 0 AND countIf(bad) OVER same > 0 AS mixed
     FROM (
         SELECT repository, service, nodeid, run_id, variant AS variant_, ci_attempt, any(git_commit) AS commit_,
-            argMax(status, $latest) AS verdict, max(finished_at) AS at,
+            $verdict AS verdict, max(finished_at) AS at,
             max(flaky) OR (verdict = 'passed' AND countIf(status IN ('failed', 'broken')) > 0) AS retried,
             argMaxIf(error_message, $latest, status IN ('failed', 'broken')) AS error
         FROM $results WHERE {where} AND when_phase != 'collect' AND nodeid IN (suspects)
@@ -45,7 +47,7 @@ FROM (
 )
 GROUP BY repository, service, nodeid HAVING flaky_runs > 0
 ORDER BY rate DESC, flaky_runs DESC, nodeid LIMIT {limit:UInt64}
-""".replace("$latest", _LATEST)
+""".replace("$verdict", last_of("status", "$latest")).replace("$latest", _LATEST)
 
 # Rows of version 0.2.0 have no durations of phases.
 _PHASES = "setup_duration + call_duration + teardown_duration"
@@ -80,8 +82,8 @@ WHERE {condition} AND {where} GROUP BY repository, service, nodeid ORDER BY last
 """
 _OF_ONE = "nodeid = {nodeid:String} AND repository = {repository:String} AND service = {service:String}"
 _HISTORY = f"""
-SELECT run_id, max(finished_at) AS finished, argMax(status, {_LATEST}) AS verdict,
-    argMax(outcome, {_LATEST}) AS outcome_,
+SELECT run_id, max(finished_at) AS finished, {last_of("status", _LATEST)} AS verdict,
+    {last_of("outcome", _LATEST)} AS outcome_,
     max(flaky) OR (verdict = 'passed' AND countIf(status IN ('failed', 'broken')) > 0) AS flaky_,
     count() AS attempts, argMax({_SECONDS}, {_LATEST}) AS seconds, any(git_branch) AS branch,
     any(git_commit) AS commit, results.variant AS variant_, ci_attempt, any(ci_url) AS url
