@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from pytest_test_observer._destinations.config import destinations_of
 from pytest_test_observer._destinations.schema import Place, create_table
 from pytest_test_observer._reading import ReadingError, open_reader
 from pytest_test_observer._settings import SETTINGS, resolve_layers
+from pytest_test_observer._text import storable
 from tests.grafana_data import EVERYTHING
 from tests.grafana_kit import Span, expanded, queries
 from tests.report_kit import Read, write
@@ -88,7 +90,7 @@ def names(rows: Rows) -> list[str]:
 
 
 def test_a_test_of_two_repositories_can_be_chosen_in_each(stored: Callable[[Rows, Rows], Env]) -> None:
-    fork = {"repository": "git/fork"}
+    fork: dict[str, Any] = {"repository": "git/fork"}
     rows = [result("r1", "t.py::a", 1000), result("r2", "t.py::a", 2000, "failed", **fork, error_message="no")]
     env = stored(rows, [run("r1", 3000, 1000), run("r2", 3000, 2000, **fork)])
     shown = ask(env, "test", "t.py::a").output
@@ -294,3 +296,15 @@ def test_what_passes_beside_a_failure_does_not_replace_it(
     assert (names(found["flaky"]), names(answer(env, "flaky"))) == (["t.py::b"], ["t.py::b"])
     (row,) = answer(env, "test", "t.py::a")["history"]
     assert (row["verdict"], row["outcome"], row["flaky"]) == ("failed", "failed", False)
+
+
+def test_what_is_asked_for_may_have_any_bytes(
+    stored: Callable[[Rows, Rows], Env], clickhouse_server: ClickHouse, database: str, tmp_path: Path
+) -> None:
+    branch = os.fsdecode(b"caf\xe9")
+    env = stored([result("r1", "t.py::\u00e9", 1000, git_branch=storable(branch))], [run("r1", 2000, 1000)])
+    # the bytes of the letter one by one, as a locale without it has them
+    letter = "".join(os.fsdecode(bytes([byte])) for byte in "\u00e9".encode())
+    assert answer(env, "test", f"t.py::{letter}", f"--branch={branch}")["runs"] == 1
+    made = write(clickhouse_server, database, tmp_path / "report.html", f"--branch={branch}")
+    assert made.exit_code == 0, made.output

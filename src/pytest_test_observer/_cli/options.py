@@ -16,6 +16,7 @@ from pytest_test_observer._settings import (
     Settings,
     resolve_layers,
 )
+from pytest_test_observer._text import storable
 
 if TYPE_CHECKING:
     from pytest_test_observer._setting import Setting
@@ -23,6 +24,21 @@ if TYPE_CHECKING:
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 CLICKHOUSE_SETTINGS = tuple(row for row in SETTINGS if row.way == CLICKHOUSE)
+
+
+class _Stored(click.ParamType):
+    """Text that is compared with what is stored, where the bytes that are no UTF-8 are written out.
+
+    The locale does not matter: in "C" Python hands over each byte of a letter by itself.
+    """
+
+    name = "text"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002 (click gives them)
+        return storable(os.fsencode(value).decode("utf-8", "surrogateescape"))
+
+
+STORED = _Stored()
 
 
 class UsageProblem(click.ClickException):
