@@ -26,19 +26,12 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 CLICKHOUSE_SETTINGS = tuple(row for row in SETTINGS if row.way == CLICKHOUSE)
 
 
-class _Stored(click.ParamType):
-    """Text that is compared with what is stored, where the bytes that are no UTF-8 are written out.
+def stored_text(given: str) -> str:
+    """Return text that is compared with what is stored, with bytes that are no UTF-8 written out, as they are there.
 
     The locale does not matter: in "C" Python hands over each byte of a letter by itself.
     """
-
-    name = "text"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002 (click gives them)
-        return storable(os.fsencode(value).decode("utf-8", "surrogateescape"))
-
-
-STORED = _Stored()
+    return storable(os.fsencode(given).decode("utf-8", "surrogateescape"))
 
 
 class UsageProblem(click.ClickException):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pytest_test_observer._cli.options import STORED, UsageProblem, completing, setting_options
+from pytest_test_observer._cli.options import UsageProblem, completing, setting_options, stored_text
 from pytest_test_observer._cli.reading import SERVER_SETTINGS, Unanswered, attempt_option, now_ms, opened_reader
 from pytest_test_observer._cli.visible import visible
 from pytest_test_observer._text import counted
@@ -63,7 +63,7 @@ def _trace_url(_context: click.Context, _option: click.Parameter, given: str) ->
 )
 @click.option(
     "--run",
-    type=STORED,
+    type=stored_text,
     default="",
     metavar="RUN_ID",
     shell_complete=completing("latest"),
@@ -77,10 +77,10 @@ def _trace_url(_context: click.Context, _option: click.Parameter, given: str) ->
     metavar="TIME",
     help="How far back: 12h, 30d, 8w, or a date. With --run: the runs before it.",
 )
-@click.option("--service", type=STORED, metavar="NAME", help="Of this service only.")
-@click.option("--repository", type=STORED, metavar="URL", help="Of this repository only.")
-@click.option("--branch", type=STORED, metavar="NAME", help="Of this branch only.")
-@click.option("--variant", type=STORED, metavar="NAME", help="Of this variant only.")
+@click.option("--service", type=stored_text, metavar="NAME", help="Of this service only.")
+@click.option("--repository", type=stored_text, metavar="URL", help="Of this repository only.")
+@click.option("--branch", type=stored_text, metavar="NAME", help="Of this branch only.")
+@click.option("--variant", type=stored_text, metavar="NAME", help="Of this variant only.")
 @attempt_option
 @click.option(
     "--trace-url",

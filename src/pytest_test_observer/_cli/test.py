@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pytest_test_observer._cli.column import Column
-from pytest_test_observer._cli.options import STORED
+from pytest_test_observer._cli.options import stored_text
 from pytest_test_observer._cli.reading import (
     EXIT_CODES,
     Unanswered,
@@ -40,7 +40,7 @@ _POINTS = 40
 
 
 @click.command(epilog=_EXAMPLES, short_help="Show the history of one test.")
-@click.argument("nodeid", type=STORED, callback=not_empty)
+@click.argument("nodeid", type=stored_text, callback=not_empty)
 @reading_options(since="30d", limit=20)
 def test(nodeid: str, *, as_json: bool, **given: Any) -> None:  # noqa: ANN401 (filters and settings)
     """Show the history of one test: pass rate, duration, last error, and its runs.
