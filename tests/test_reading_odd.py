@@ -102,7 +102,14 @@ def test_a_test_of_two_repositories_can_be_chosen_in_each(stored: Callable[[Rows
 
 
 def test_rows_of_version_0_2_have_their_duration(stored: Callable[[Rows, Rows], Env]) -> None:
-    old: dict[str, Any] = {"service": "", "repository": "", "outcome": "", "attempt": 0, "call_duration": 0, "duration": 3.0}
+    old: dict[str, Any] = {
+        "service": "",
+        "repository": "",
+        "outcome": "",
+        "attempt": 0,
+        "call_duration": 0,
+        "duration": 3.0,
+    }
     env = stored([result("r0", "t.py::a", 1000, **old), result("r0", "t.py::b", 1000)], [])
     assert [(row["nodeid"], row["p50"], row["total"]) for row in answer(env, "slow")] == [
         ("t.py::a", 3.0, 3.0),
