@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from pytest_test_observer._cli import main
 from pytest_test_observer._cli.run_shown import markdown_of
+from pytest_test_observer._cli.words import seconds
 from pytest_test_observer._columns import TABLES
 from pytest_test_observer._destinations.config import destinations_of
 from pytest_test_observer._destinations.schema import Place, create_table
@@ -315,3 +317,45 @@ def test_what_is_asked_for_may_have_any_bytes(
     assert answer(env, "test", f"t.py::{letter}", f"--branch={branch}")["runs"] == 1
     made = write(clickhouse_server, database, tmp_path / "report.html", f"--branch={branch}")
     assert made.exit_code == 0, made.output
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0, "0.000 s"),
+        (1e-9, "0.000 s"),
+        (0.9996, "1.00 s"),
+        (59.996, "1m 00s"),
+        (119.6, "2m 00s"),
+        (3599.7, "1h 00m"),
+        (200_000, "55h 33m"),
+    ],
+)
+def test_durations_have_the_unit_of_their_size(value: float, said: str) -> None:
+    assert seconds(value) == said
+
+
+def test_a_part_of_many_ids_says_that_there_are_more(stored: Callable[[Rows, Rows], Env]) -> None:
+    env = stored([result("r1", f"t.py::test_{number:02}", 1000) for number in range(11)], [])
+    shown = CliRunner().invoke(main, ["test", "test_"], env=env).output
+    assert (shown.count("t.py::"), shown.splitlines()[-1]) == (10, "  and more")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_report_goes_into_what_is_no_file_and_through_a_link(
+    stored: Callable[[Rows, Rows], Env], clickhouse_server: ClickHouse, database: str, tmp_path: Path
+) -> None:
+    stored([result("r1", "t.py::a", 1000)], [])
+    file, link, pipe = (tmp_path / name for name in ("file.html", "link.html", "pipe"))
+    link.symlink_to(file)
+    assert write(clickhouse_server, database, link).exit_code == 0
+    assert (link.is_symlink(), file.read_bytes()[:9]) == (True, b"<!doctype")
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE) as reader:
+        made = write(clickhouse_server, database, pipe)
+        if not pipe.is_fifo():  # nobody writes to who reads
+            reader.kill()
+        said = reader.communicate(timeout=30)[0]
+    assert (made.exit_code, pipe.is_fifo(), said[:9]) == (0, True, b"<!doctype")
+    empty = write(clickhouse_server, database, "")
+    assert (empty.exit_code, "is a variable not set?" in empty.output) == (2, True)

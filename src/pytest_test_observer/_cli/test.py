@@ -83,13 +83,14 @@ def _answer(reader: Reader, nodeid: str, filters: Filters) -> dict[str, Any]:
 
 def _identity(reader: Reader, nodeid: str, filters: Filters) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return the test that is meant, and where there are others of the same id; raises Unanswered."""
-    from pytest_test_observer._reading.tests import identities  # noqa: PLC0415 - not for --help
+    from pytest_test_observer._reading.tests import MOST_LISTED, identities  # noqa: PLC0415 - not for --help
 
     found = identities(reader, nodeid, filters)
     if not found:
         raise Unanswered(f"{nodeid}: {_NONE}")
-    names = sorted({row["nodeid"] for row in found})
+    names = sorted({row["nodeid"] for row in found[:MOST_LISTED]})
     if len(names) > 1:
+        names += ["and more"] if len(found) > MOST_LISTED else []
         raise Unanswered(f"{nodeid}: several tests have this in their id, give one of them:\n  " + "\n  ".join(names))
     return found[0], [{name: row[name] for name in _PLACE} for row in found[1:]]
 

@@ -10,9 +10,11 @@ if TYPE_CHECKING:
     from pytest_test_observer._reading.filters import Filters
     from pytest_test_observer._reading.reader import Reader
 
-__all__ = ["flaky_tests", "history", "identities", "last_error", "slow_tests"]
+__all__ = ["MOST_LISTED", "flaky_tests", "history", "identities", "last_error", "slow_tests"]
 
 Row = dict[str, Any]
+# Tests that are named where there are several; one more is asked for.
+MOST_LISTED = 10
 # Points of a trend over the time that is looked at.
 POINTS = 12
 
@@ -76,10 +78,11 @@ FROM (
 GROUP BY repository, service, nodeid
 """  # noqa: S608 (values travel beside it)
 
-_IDENTITIES = """
+_IDENTITIES = f"""
 SELECT repository, service, nodeid, max(finished_at) AS last_seen FROM $results
-WHERE {condition} AND {where} GROUP BY repository, service, nodeid ORDER BY last_seen DESC, nodeid LIMIT 11
-"""
+WHERE {{condition}} AND {{where}} GROUP BY repository, service, nodeid
+ORDER BY last_seen DESC, nodeid LIMIT {MOST_LISTED + 1}
+"""  # noqa: S608 (values travel beside it)
 _OF_ONE = "nodeid = {nodeid:String} AND repository = {repository:String} AND service = {service:String}"
 _HISTORY = f"""
 SELECT run_id, max(finished_at) AS finished, {last_of("status", _LATEST)} AS verdict,
