@@ -289,7 +289,11 @@ def panel(server: ClickHouse, database: str, board: str, title: str, **chosen: s
 
 @pytest.mark.parametrize("workers", [("gw0", "gw1"), ("master", "master")], ids=["dist-each", "keep-duplicates"])
 def test_what_passes_beside_a_failure_does_not_replace_it(
-    stored: Callable[[Rows, Rows], Env], workers: tuple[str, str]
+    stored: Callable[[Rows, Rows], Env],
+    clickhouse_server: ClickHouse,
+    database: str,
+    tmp_path: Path,
+    workers: tuple[str, str],
 ) -> None:
     session = {"trace_id": "1" * 32, "parent_span_id": "1" * 16}
     rows = [
@@ -305,6 +309,10 @@ def test_what_passes_beside_a_failure_does_not_replace_it(
     assert (names(found["flaky"]), names(answer(env, "flaky"))) == (["t.py::b"], ["t.py::b"])
     (row,) = answer(env, "test", "t.py::a")["history"]
     assert (row["verdict"], row["outcome"], row["flaky"]) == ("failed", "failed", False)
+    made = write(clickhouse_server, database, tmp_path / "report.html")
+    assert made.exit_code == 0, made.output
+    tests = Read((tmp_path / "report.html").read_text(encoding="utf-8")).tests()
+    assert {name: test["flaky"] for name, test in tests.items()} == {"t.py::a": 0, "t.py::b": 1}
 
 
 def test_what_is_asked_for_may_have_any_bytes(

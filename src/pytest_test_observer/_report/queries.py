@@ -34,6 +34,8 @@ _RUN = ", ".join(EXECUTION)
 # Rows of version 0.2.0 have no durations of phases.
 _PHASES = "(setup_duration + call_duration + teardown_duration)"
 _SECONDS = f"if({_PHASES} = 0, duration, {_PHASES})"
+# Of several sessions: in one, each worker or collection of a test may have a result. Rows from elsewhere name none.
+_SESSIONS = "(uniqExact(trace_id, parent_span_id) > 1 OR max(trace_id) = '')"
 _PLACE = "repository, service, {path}, git_branch, variant"
 _TO_ITS_END = "status != 'skipped' AND outcome != 'crashed'"
 # A time and a verdict as one number, the newest the smallest: to sort such numbers takes a tenth of sorting pairs.
@@ -173,7 +175,8 @@ FROM (
     AND ({_PLACE.format(path="nodeid")}) NOT IN ({_read_again(scope)})
     AND (nodeid NOT IN {_retried(scope)} OR {_is_last(scope)})
   GROUP BY {_IDENTITY}, variant, of_commit, what
-  HAVING if(of_commit, what != '' AND bad > 0 AND countIf(status = 'passed') > 0, argMax({_BAD}, finished_at))
+  HAVING if(of_commit, what != '' AND bad > 0 AND countIf(status = 'passed') > 0 AND {_SESSIONS},
+    argMax({_BAD}, finished_at))
 ) GROUP BY {_IDENTITY}"""
 
 
