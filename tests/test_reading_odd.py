@@ -367,3 +367,15 @@ def test_a_report_goes_into_what_is_no_file_and_through_a_link(
     assert (made.exit_code, pipe.is_fifo(), said[:9]) == (0, True, b"<!doctype")
     empty = write(clickhouse_server, database, "")
     assert (empty.exit_code, "is a variable not set?" in empty.output) == (2, True)
+
+
+@pytest.mark.parametrize("first", ["call", "teardown"])
+def test_a_teardown_that_failed_in_0_2_is_the_last_of_its_test_on_dashboards_too(
+    stored: Callable[[Rows, Rows], Env], clickhouse_server: ClickHouse, database: str, first: str
+) -> None:
+    old: dict[str, Any] = {"outcome": "", "attempt": 0}
+    rows = [result("r0", "t.py::a", 1000, **old)]
+    rows.append({**rows[0], "status": "broken", "when_phase": "teardown"})
+    stored(rows if first == "call" else rows[::-1], [])
+    (counts,) = panel(clickhouse_server, database, "overview", "Tests")
+    assert {name: int(count) for name, count in counts.items() if int(count)} == {"broken": 1}
