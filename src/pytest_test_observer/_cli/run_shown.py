@@ -169,7 +169,7 @@ def _test(test: dict[str, Any]) -> str:
 
 def code(text: str) -> str:
     """Return text of others as a code span, in which nothing is markup, whatever is in it."""
-    text = " ".join(visible(text).split())
+    text = " ".join(visible(text).split()) or "(empty)"  # two fences with nothing between them are one
     fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
     pad = " " if text.startswith("`") or text.endswith("`") else ""
     return f"{fence}{pad}{text}{pad}{fence}"
