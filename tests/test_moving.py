@@ -91,14 +91,14 @@ def test_a_test_that_has_rows_of_0_2_0_says_how_to_see_them(moved: Observed) -> 
     chosen = ask(moved, "test", "test_checkout.py::test_pay", "--service=")
     assert "1 run, 100.0 % passed" in chosen
     shown = ask(moved, "test", "test_checkout.py::test_pay")
-    assert "Also in other services: --service=''\n" in shown
+    assert "Also elsewhere: --service=''\n" in shown
 
 
 def test_the_page_gives_rows_of_0_2_0_what_they_lack(moved: Observed) -> None:
     (block,) = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
     moved.server.execute(block, database=moved.database, mutations_sync="1")
     history: dict[str, Any] = json.loads(ask(moved, "test", "test_checkout.py::test_pay", "--json"))
-    assert (history["service"], history["runs"], history["also_in_services"]) == ("shop", 2, [])
+    assert (history["service"], history["runs"], history["also_in"]) == ("shop", 2, [])
     columns = "outcome, when_phase, attempt, file, duration = setup_duration + call_duration + teardown_duration AS sum"
     rows = moved.rows(f"DISTINCT {columns}", order="outcome, when_phase", table="pytest_results")
     assert [tuple(row.values()) for row in rows if row["sum"]] == [

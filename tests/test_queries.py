@@ -93,7 +93,7 @@ ANSWERS: dict[str, list[list[Any]]] = {
         ["crashed", "the process died", 1, 1],
     ],
     "Skipped, and why": [["not before December", 1, [SKIPPED]]],
-    "Cells of a matrix that disagree": [[REPORT, "ccc", ["py3.10"], ["py3.14"]]],
+    "Cells of a matrix that disagree": [["shop", REPORT, "ccc", ["py3.10"], ["py3.14"]]],
     "History of one test": [
         ["r4", 1, "passed", 1, "feature", "ccc"],
         ["r3", 2, "failed", 1, "main", "bbb"],

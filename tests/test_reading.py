@@ -235,7 +235,8 @@ def test_markdown_has_counts_new_failures_and_changes(stored: dict[str, str | No
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"), [("a|b <i>", "`a|b <i>`"), ("a`b", "``a`b``"), ("`x", "`` `x ``"), ("a\nb", "`a b`")]
+    ("text", "shown"),
+    [("a|b <i>", "`a|b <i>`"), ("a`b", "``a`b``"), ("`x", "`` `x ``"), ("a\nb", "`a b`"), (" ", "`(empty)`")],
 )
 def test_no_text_of_others_is_markup(text: str, shown: str) -> None:
     assert code(text) == shown

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_test_observer._columns import TABLES
+from pytest_test_observer._destinations.schema import Place, create_table
 from tests import report_data as data
 from tests.report_kit import write
 
@@ -237,4 +239,25 @@ def test_the_policy_of_the_page_lets_nothing_be_fetched(browser: Browser, report
     for code in ("fetch('https://example.invalid/').catch(() => {})", image):
         with opened.page.expect_console_message(lambda message: "Content Security Policy" in message.text):
             opened.page.evaluate(code)
+    opened.page.context.close()
+
+
+def test_a_very_long_name_leaves_room_for_the_others_and_is_whole_below(
+    browser: Browser, clickhouse_server: ClickHouse, database: str, tmp_path: Path
+) -> None:
+    nodeid = f"test_x.py::test_x[{'y' * 5000}]"
+    clickhouse_server.execute(create_table(TABLES["results"], Place(database, "pytest_results")))
+    clickhouse_server.execute(create_table(TABLES["runs"], Place(database, "pytest_results")))
+    insert = "INSERT INTO pytest_results (timestamp, nodeid, status, outcome, finished_at, call_duration) VALUES "
+    clickhouse_server.execute(f"{insert} (now(), '{nodeid}', 'passed', 'passed', 1, 1)", database=database)
+    made = write(clickhouse_server, database, tmp_path / "long.html")
+    assert made.exit_code == 0, made.output
+    opened = Opened(browser, tmp_path / "long.html")
+    row = opened.page.locator("#test-table tr.row")
+    box = row.bounding_box()
+    assert box
+    assert box["height"] < 200
+    row.locator("button").first.click()
+    assert nodeid in (opened.page.locator("#test-table tr.more").text_content() or "")
+    assert opened.page.evaluate("document.documentElement.scrollWidth") == 1280
     opened.page.context.close()

@@ -49,7 +49,12 @@ _IS_IT, _IS_PREVIOUS = f"({RUN} AND {ATTEMPT})", "(run_id, ci_attempt) = previou
 _THE_PREVIOUS = f"{_IS_PREVIOUS} AND {_SAME_KIND}"
 # Twice as long, and longer by what somebody would notice: as `pytest-observer run` has it.
 _SLOWER = "verdict = 'passed' AND verdict_before = 'passed' AND seconds > 2 * before AND seconds > before + 0.1"
-_CHANGES = f"""{_BOTH}
+# What could not be collected has not vanished: a file, a class, a directory, or ("." or nothing) all there is.
+_UNREAD = f"""(
+  SELECT arrayFlatten(groupUniqArray(if(nodeid IN ('', '.'), [''], [concat(nodeid, '::'), concat(nodeid, '/')])))
+  FROM {RESULTS} WHERE {_IS_IT} AND {_SAME_KIND} AND when_phase = 'collect'
+) AS unread"""
+_CHANGES = f"""{_BOTH}, {_UNREAD}
 SELECT multiIf(
     verdict IN {BAD} AND verdict_before NOT IN {BAD}, 'new failure',
     verdict = 'passed' AND verdict_before IN {BAD}, 'fixed',
@@ -60,13 +65,15 @@ SELECT multiIf(
 FROM (
   SELECT {IDENTITY}, argMaxIf(toString(status), {LATEST}, {_IS_IT}) AS verdict,
     argMaxIf(toString(status), {LATEST}, {_IS_PREVIOUS}) AS verdict_before,
+    argMaxIf(toString(when_phase), {LATEST}, {_IS_PREVIOUS}) AS phase_before,
     argMaxIf({SECONDS}, {LATEST}, {_IS_IT}) AS seconds, argMaxIf({SECONDS}, {LATEST}, {_IS_PREVIOUS}) AS before,
     argMaxIf(substring(error_message, 1, 500), {LATEST}, {_IS_IT} AND status IN {BAD}) AS error
   FROM {RESULTS}
   WHERE ({_IS_IT} OR {_IS_PREVIOUS}) AND {_SAME_KIND}
   GROUP BY {IDENTITY}
 )
-WHERE previous.1 != '' AND change != ''
+WHERE previous.1 != '' AND change != '' AND NOT (change IN ('vanished', 'fixed') AND phase_before = 'collect')
+  AND NOT (change = 'vanished' AND arrayExists(place -> startsWith(nodeid, place), unread))
 ORDER BY indexOf(['new failure', 'fixed', 'newly slow', 'new test', 'vanished'], change), nodeid LIMIT 1000"""
 
 _NUMBERS = [

@@ -14,6 +14,7 @@ from grafana.source.sql import (
     NODEID,
     OF_TEST,
     PIPELINE,
+    PIPELINE_KEY,
     RATE_OF_PASSED,
     RESULTS,
     SECONDS,
@@ -70,8 +71,8 @@ _CHARTS = [
         "Outcomes per run",
         "The last 50 pipeline runs of this test, by its last attempt in each run and variant.",
         f"{_TESTS}\nSELECT * EXCEPT first_began FROM (\n"
-        f"  SELECT {PIPELINE} AS pipeline, min(began) AS first_began, {COUNTS}, countIf(is_flaky) AS flaky\n"
-        "  FROM tests GROUP BY pipeline ORDER BY first_began DESC LIMIT 50\n) ORDER BY first_began",
+        f"  SELECT any({PIPELINE}) AS pipeline, min(began) AS first_began, {COUNTS}, countIf(is_flaky) AS flaky\n"
+        f"  FROM tests GROUP BY {PIPELINE_KEY} ORDER BY first_began DESC LIMIT 50\n) ORDER BY first_began",
         x="pipeline",
     ),
     chart(

@@ -16,6 +16,7 @@ from grafana.source.sql import (
     OF_SUITE,
     PIPELINE,
     PIPELINE_ID,
+    PIPELINE_KEY,
     RATE_OF_PASSED,
     RESULTS,
     RUNS,
@@ -29,7 +30,12 @@ from grafana.source.variables import CONTEXTS, FEATURES, MARKERS, TABLES
 _TESTS = tests(OF_SUITE)
 _ONE = f"({IDENTITY})"
 _WHOLE_RUNS = f"{OF_RUNS}\n  AND NOT partial AND status IN ('success', 'failure')"
-_PIPELINES = f"GROUP BY ci_provider, {PIPELINE_ID}"
+_PIPELINES = f"GROUP BY {PIPELINE_KEY}"
+# Files that could not be collected, and later could: there is no result that says so but those of their tests.
+_READ_AGAIN = f"""SELECT repository, service, file, git_branch FROM {RESULTS}
+  WHERE {OF_SUITE}
+    AND file IN (SELECT file FROM {RESULTS} WHERE {OF_SUITE} AND when_phase = 'collect')
+  GROUP BY repository, service, file, git_branch HAVING argMax(when_phase, finished_at) != 'collect'"""
 
 _NUMBERS = [
     stat(
@@ -42,7 +48,7 @@ _NUMBERS = [
     stat(
         "Runs",
         "Runs of pytest, and the pipeline runs they belong to.",
-        f"SELECT uniqExact({EXECUTION}) AS runs, uniqExact(ci_provider, {PIPELINE_ID}) AS pipelines\n"
+        f"SELECT uniqExact({EXECUTION}) AS runs, uniqExact({PIPELINE_KEY}) AS pipelines\n"
         f"FROM {RESULTS}\nWHERE {OF_SUITE}",
     ),
     stat(
@@ -110,7 +116,9 @@ _TABLES = [
         f"{_TESTS}\nSELECT max(seen) AS last_seen, nodeid, argMax(last_outcome, began) AS outcome,\n"
         f"  git_branch AS branch, countIf(verdict IN {BAD}) AS bad_runs, count() AS runs,\n"
         "  argMax(last_error, began) AS error,\n"
-        f"  service, repository\nFROM tests GROUP BY {IDENTITY}, git_branch\n"
+        f"  service, repository\nFROM tests\n"
+        f"WHERE (repository, service, nodeid, git_branch) NOT IN (\n  {_READ_AGAIN}\n)\n"
+        f"GROUP BY {IDENTITY}, git_branch\n"
         f"HAVING argMax(verdict, began) IN {BAD} ORDER BY last_seen DESC, nodeid LIMIT 200",
     ),
     table(
@@ -162,8 +170,8 @@ _TABLES = [
         f"{_TESTS}\nSELECT {moment('min(began)')} AS started, ci_provider AS provider,\n"
         f"  {PIPELINE_ID} AS number, any(git_branch) AS branch, any(git_commit) AS commit, count() AS tests,\n"
         f"  {COUNTS}, countIf(is_flaky) AS flaky, {RATE_OF_PASSED} AS pass_rate,\n"
-        f"  (max(ended) - min(began)) / 1000 AS duration, max({CI_LINK}) AS ci_url\n"
-        "FROM tests GROUP BY provider, number ORDER BY started DESC LIMIT 100",
+        f"  (max(ended) - min(began)) / 1000 AS duration, max({CI_LINK}) AS ci_url,\n"
+        "  repository\nFROM tests GROUP BY provider, number, repository ORDER BY started DESC LIMIT 100",
     ),
     table(
         "Runs that did not end well",

@@ -29,11 +29,14 @@ SECONDS = (
 )
 # Nothing but web addresses becomes a link.
 CI_LINK = "if(match(ci_url, '^https?://'), ci_url, '')"
+# Numbers of pipeline runs are those of a project in some CI systems.
+PIPELINE_KEY = f"ci_provider, {PIPELINE_ID}, repository"
 COUNTS = ", ".join(f"countIf(verdict = '{name}') AS {name}" for name in ("passed", "failed", "broken", "skipped"))
 RATE_OF_PASSED = "100 * countIf(verdict = 'passed') / nullIf(countIf(verdict != 'skipped'), 0)"
 
-# A later result replaces an earlier one: of another attempt, or of another session that ran the test again.
-LATEST = "(finished_at, attempt)"
+# A later result replaces an earlier one: of another attempt, or of another session that ran the test again. In rows of
+# version 0.2.0 a teardown that failed is a second row, mostly of the same millisecond.
+LATEST = "(finished_at, attempt, when_phase = 'teardown')"
 # What names a run: shards that share a run id are one, cells of a matrix and repeated CI jobs are runs of their own.
 EXECUTION = ", ".join(EXECUTION_COLUMNS)
 # The same in all rows of a run: not grouped by, which would take twice as long.

@@ -24,6 +24,7 @@ _Columns = tuple[tuple[Column, Callable[[Row], object]], ...]
 TEST: _Columns = (
     (Column("test", long=True), lambda test: test["nodeid"]),
     (Column("service", long=True, tells=True), lambda test: test["service"]),
+    (Column("repository", long=True, tells=True), lambda test: test["repository"]),
 )
 
 

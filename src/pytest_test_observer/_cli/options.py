@@ -16,6 +16,7 @@ from pytest_test_observer._settings import (
     Settings,
     resolve_layers,
 )
+from pytest_test_observer._text import storable
 
 if TYPE_CHECKING:
     from pytest_test_observer._setting import Setting
@@ -23,6 +24,14 @@ if TYPE_CHECKING:
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 CLICKHOUSE_SETTINGS = tuple(row for row in SETTINGS if row.way == CLICKHOUSE)
+
+
+def stored_text(given: str) -> str:
+    """Return text that is compared with what is stored, with bytes that are no UTF-8 written out, as they are there.
+
+    The locale does not matter: in "C" Python hands over each byte of a letter by itself.
+    """
+    return storable(os.fsencode(given).decode("utf-8", "surrogateescape"))
 
 
 class UsageProblem(click.ClickException):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from pytest_test_observer._cli.options import UsageProblem, setting_options, settings_from
+from pytest_test_observer._cli.options import UsageProblem, setting_options, settings_from, stored_text
 from pytest_test_observer._cli.visible import visible
 from pytest_test_observer._settings import SETTINGS
 
@@ -72,10 +72,10 @@ def reading_options(since: str = "", limit: int = 0, *, attempt: bool = False) -
     there is ``--attempt``.
     """
     options = [
-        click.option("--branch", metavar="NAME", help="Only runs of this branch."),
-        click.option("--variant", metavar="NAME", help="Only this variant: a cell of a CI matrix."),
-        click.option("--service", metavar="NAME", help="Only this service (service.name)."),
-        click.option("--repository", metavar="URL", help="Only this repository."),
+        click.option("--branch", type=stored_text, metavar="NAME", help="Only runs of this branch."),
+        click.option("--variant", type=stored_text, metavar="NAME", help="Only this variant: a cell of a CI matrix."),
+        click.option("--service", type=stored_text, metavar="NAME", help="Only this service (service.name)."),
+        click.option("--repository", type=stored_text, metavar="URL", help="Only this repository."),
     ]
     if attempt:
         options.append(attempt_option)

@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pytest_test_observer._cli.options import UsageProblem, completing, setting_options
-from pytest_test_observer._cli.reading import SERVER_SETTINGS, Unanswered, attempt_option, now_ms, opened_reader
+from pytest_test_observer._cli.options import UsageProblem, completing, setting_options, stored_text
+from pytest_test_observer._cli.reading import (
+    SERVER_SETTINGS,
+    Unanswered,
+    attempt_option,
+    not_empty,
+    now_ms,
+    opened_reader,
+)
 from pytest_test_observer._cli.visible import visible
 from pytest_test_observer._text import counted
 
@@ -56,6 +63,7 @@ def _trace_url(_context: click.Context, _option: click.Parameter, given: str) ->
     "-o",
     "--output",
     type=click.Path(allow_dash=True),
+    callback=not_empty,
     default="report.html",
     show_default=True,
     metavar="FILE",
@@ -63,6 +71,7 @@ def _trace_url(_context: click.Context, _option: click.Parameter, given: str) ->
 )
 @click.option(
     "--run",
+    type=stored_text,
     default="",
     metavar="RUN_ID",
     shell_complete=completing("latest"),
@@ -76,10 +85,10 @@ def _trace_url(_context: click.Context, _option: click.Parameter, given: str) ->
     metavar="TIME",
     help="How far back: 12h, 30d, 8w, or a date. With --run: the runs before it.",
 )
-@click.option("--service", metavar="NAME", help="Of this service only.")
-@click.option("--repository", metavar="URL", help="Of this repository only.")
-@click.option("--branch", metavar="NAME", help="Of this branch only.")
-@click.option("--variant", metavar="NAME", help="Of this variant only.")
+@click.option("--service", type=stored_text, metavar="NAME", help="Of this service only.")
+@click.option("--repository", type=stored_text, metavar="URL", help="Of this repository only.")
+@click.option("--branch", type=stored_text, metavar="NAME", help="Of this branch only.")
+@click.option("--variant", type=stored_text, metavar="NAME", help="Of this variant only.")
 @attempt_option
 @click.option(
     "--trace-url",
@@ -133,14 +142,17 @@ def _made(wanted: Wanted, given: dict[str, str | None]) -> Report:
 
 
 def _write(path: str, page: str) -> None:
-    """Write the whole file or leave what was there."""
-    beside = f"{path}.{os.getpid()}.tmp"
+    """Write the whole file or leave what was there; what is no file, as a pipe or a device, is written into."""
+    target = os.path.realpath(path)  # a link stays one
+    special = os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path))
+    beside = path if special else f"{target}.{os.getpid()}.tmp"
     try:
         with open(beside, "w", encoding="utf-8") as file:
             file.write(page)
-        os.replace(beside, path)
+        if not special:
+            os.replace(beside, target)
     except OSError as error:
         raise Unanswered(f"the report cannot be written to {path}: {error.strerror}.") from None
     finally:
-        if os.path.exists(beside):
+        if not special and os.path.exists(beside):
             os.unlink(beside)

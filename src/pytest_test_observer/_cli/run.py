@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pytest_test_observer._cli.options import UsageProblem, completing
+from pytest_test_observer._cli.options import UsageProblem, completing, stored_text
 from pytest_test_observer._cli.reading import (
     EXIT_CODES,
     filters_from,
@@ -34,7 +34,7 @@ _LIMIT = 50
 
 
 @click.command(epilog=_EXAMPLES, short_help="Show one run: verdicts, failures, and what changed.")
-@click.argument("run_id", metavar="RUN_ID", callback=not_empty, shell_complete=completing("latest"))
+@click.argument("run_id", type=stored_text, metavar="RUN_ID", callback=not_empty, shell_complete=completing("latest"))
 @click.option("--markdown", is_flag=True, help="Print Markdown: the job summary of a GitHub workflow.")
 @reading_options(limit=10, attempt=True)
 def run(run_id: str, *, markdown: bool, as_json: bool, **given: Any) -> None:  # noqa: ANN401 (filters and settings)

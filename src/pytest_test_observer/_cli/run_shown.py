@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["markdown_of", "show"]
 
+# Of each of the seven lists of a summary: GitHub refuses one of more than 1 MiB as a whole.
+_SECTION_BYTES = 100_000
 _COUNTS = ("passed", "failed", "broken", "skipped", "flaky")
 _TITLES = {
     "new_failures": "New failures",
@@ -89,7 +91,7 @@ def _show_list(title: str, lines: list[str], limit: int) -> None:
     if lines:
         heading(title)
         for text in lines[:limit]:
-            line(f"  {text}")
+            line(f"  {' '.join(text.split())}")
         _say_rest(len(lines), limit, line)
 
 
@@ -149,9 +151,14 @@ def _counts_of(run: dict[str, Any]) -> str:
 def _section(title: str, items: list[str], limit: int) -> list[str]:
     if not items:
         return []
-    lines = [f"- {item}" for item in items[:limit]]
-    if len(items) > limit:
-        lines.append(f"- and {len(items) - limit} more")
+    lines, room = [], _SECTION_BYTES
+    for item in items[:limit]:
+        room -= len(item.encode())
+        if room < 0:
+            break
+        lines.append(f"- {item}")
+    if len(items) > len(lines):
+        lines.append(f"- and {len(items) - len(lines)} more")
     return [f"### {title} ({len(items)})", "\n".join(lines)]
 
 
@@ -162,7 +169,7 @@ def _test(test: dict[str, Any]) -> str:
 
 def code(text: str) -> str:
     """Return text of others as a code span, in which nothing is markup, whatever is in it."""
-    text = " ".join(visible(text).split())
+    text = " ".join(visible(text).split()) or "(empty)"  # two fences with nothing between them are one
     fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
     pad = " " if text.startswith("`") or text.endswith("`") else ""
     return f"{fence}{pad}{text}{pad}{fence}"

@@ -28,6 +28,7 @@ def _status(run: dict[str, Any]) -> str:
         (Column("started (UTC)"), lambda run: moment(run["started_at"])),
         (Column("run", long=True), lambda run: run["run_id"]),
         (Column("service", long=True, tells=True), lambda run: run["service"]),
+        (Column("repository", long=True, tells=True), lambda run: run["repository"]),
         (Column("branch", long=True), lambda run: run["git_branch"]),
         (Column("variant", long=True, tells=True), lambda run: run["variant"]),
         (Column("status"), _status),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pytest_test_observer._cli.column import Column
+from pytest_test_observer._cli.options import stored_text
 from pytest_test_observer._cli.reading import (
     EXIT_CODES,
     Unanswered,
@@ -32,12 +33,14 @@ Examples:
   pytest-observer test test_pay --json | jq .pass_rate
 {EXIT_CODES}"""
 _NONE = "no results of such a test since then; a longer --since or fewer filters find more."
+# What tells tests of one node id apart.
+_PLACE = ("service", "repository")
 # Runs of a sparkline.
 _POINTS = 40
 
 
 @click.command(epilog=_EXAMPLES, short_help="Show the history of one test.")
-@click.argument("nodeid", callback=not_empty)
+@click.argument("nodeid", type=stored_text, callback=not_empty)
 @reading_options(since="30d", limit=20)
 def test(nodeid: str, *, as_json: bool, **given: Any) -> None:  # noqa: ANN401 (filters and settings)
     """Show the history of one test: pass rate, duration, last error, and its runs.
@@ -66,7 +69,7 @@ def _answer(reader: Reader, nodeid: str, filters: Filters) -> dict[str, Any]:
         "repository": identity["repository"],
         "service": identity["service"],
         "nodeid": identity["nodeid"],
-        "also_in_services": others,
+        "also_in": others,
         "runs": len(rows),
         "passed": passed,
         "pass_rate": passed / len(judged) if judged else None,
@@ -78,30 +81,33 @@ def _answer(reader: Reader, nodeid: str, filters: Filters) -> dict[str, Any]:
     }
 
 
-def _identity(reader: Reader, nodeid: str, filters: Filters) -> tuple[dict[str, Any], list[str]]:
-    """Return the test that is meant, and further services that have one of the same id; raises Unanswered."""
-    from pytest_test_observer._reading.tests import identities  # noqa: PLC0415 - not for --help
+def _identity(reader: Reader, nodeid: str, filters: Filters) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return the test that is meant, and where there are others of the same id; raises Unanswered."""
+    from pytest_test_observer._reading.tests import MOST_LISTED, identities  # noqa: PLC0415 - not for --help
 
     found = identities(reader, nodeid, filters)
     if not found:
         raise Unanswered(f"{nodeid}: {_NONE}")
-    names = sorted({row["nodeid"] for row in found})
+    names = sorted({row["nodeid"] for row in found[:MOST_LISTED]})
     if len(names) > 1:
+        names += ["and more"] if len(found) > MOST_LISTED else []
         raise Unanswered(f"{nodeid}: several tests have this in their id, give one of them:\n  " + "\n  ".join(names))
-    return found[0], [row["service"] for row in found[1:]]
+    return found[0], [{name: row[name] for name in _PLACE} for row in found[1:]]
 
 
-def _choice(service: str) -> str:
-    """Return the option that chooses a service; rows of version 0.2.0 have none, which can be chosen too."""
-    return f"--service={shlex.quote(service)}"
+def _choice(answer: dict[str, Any], other: dict[str, Any]) -> str:
+    """Return the options that choose another test of the id; rows of 0.2.0 have no service, which can be chosen too."""
+    places = [answer, *answer["also_in"]]
+    enough = next((name for name in _PLACE if sum(place[name] == other[name] for place in places) == 1), None)
+    return " ".join(f"--{name}={shlex.quote(other[name])}" for name in ([enough] if enough else _PLACE))
 
 
 def _show(answer: dict[str, Any]) -> None:
     from pytest_test_observer._cli.show import heading, line  # noqa: PLC0415 - loads rich
 
     line(" ".join(answer["nodeid"].split()) + (f"  ({answer['service']})" if answer["service"] else ""))
-    if answer["also_in_services"]:
-        line(f"Also in other services: {' '.join(map(_choice, answer['also_in_services']))}")
+    if answer["also_in"]:
+        line(f"Also elsewhere: {' or '.join(_choice(answer, other) for other in answer['also_in'])}")
     rate = "" if answer["pass_rate"] is None else f", {percent(answer['pass_rate'])} passed"
     line(f"{counted(answer['runs'], 'run')}{rate}, passed after a failed attempt in {answer['flaky']}")
     if answer["median_s"] is not None:
@@ -118,7 +124,7 @@ def _show_error(error: dict[str, Any]) -> None:
     heading(f"Last error: {moment(error['finished_at'])}, {error['outcome']} in {error['when_phase']}")
     place = (f"run {error['run_id']}", error["git_branch"], error["git_commit"][:10], error["variant"])
     line(", ".join(filter(None, place)))
-    line(f"{error['error_type']}: {error['error_message']}".strip())
+    line(": ".join(filter(None, (error["error_type"], error["error_message"]))))
 
 
 def _show_history(history: list[dict[str, Any]]) -> None:

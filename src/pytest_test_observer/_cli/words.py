@@ -31,9 +31,12 @@ def ago(ms: int) -> str:
 
 def seconds(value: float) -> str:
     """A duration with three figures that matter."""
-    if value >= 60:
-        return f"{int(value // 60)}m {value % 60:02.0f}s" if value % 60 < 59.5 else f"{int(value // 60) + 1}m 00s"
-    return f"{value:.3f} s" if value < 1 else f"{value:.2f} s"
+    whole = int(value + 0.5)
+    if whole >= 3600:
+        return f"{whole // 3600}h {whole % 3600 // 60:02}m"
+    if round(value, 2) >= 60:
+        return f"{whole // 60}m {whole % 60:02}s"
+    return f"{value:.3f} s" if value < 0.9995 else f"{value:.2f} s"
 
 
 def percent(part: float) -> str:

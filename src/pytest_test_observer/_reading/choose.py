@@ -41,8 +41,8 @@ def _none(run_id: str, filters: Filters) -> str:
         return "no run is recorded there of that time and kind: take a longer time, or fewer filters."
     narrowed = " with these filters" if filters.equal else ""
     return (
-        f"no run whose id is or begins with {run_id!r} is recorded there{narrowed}: `pytest-observer runs` lists them. "
-        "Results that were kept on disk are sent by `pytest-observer replay`."
+        f"no run whose id is or begins with {run_id!r} is recorded there{narrowed}: `pytest-observer runs` lists them, "
+        "each when it has ended. Results that were kept on disk are sent by `pytest-observer replay`."
     )
 
 

@@ -6,11 +6,17 @@ part of a monorepo another service: each is a run of its own.
 
 from __future__ import annotations
 
-__all__ = ["EXECUTION", "NAMES", "executions"]
+__all__ = ["EXECUTION", "NAMES", "SLACK_MS", "executions", "last_of"]
 
 EXECUTION = ("run_id", "repository", "service", "variant", "ci_attempt")
 """The columns that name a run, in the table of runs and in that of results."""
 
+SLACK_MS = 3_600_000
+"""How long before and after a run its results are looked for: clocks of workers on other machines may differ."""
+
+# Of one session: no other has its spans, whose ids are random. Rows without are from elsewhere.
+_ATTEMPT = "(trace_id, parent_span_id, attempt)"
+_BAD = "status IN ('failed', 'broken')"
 # The same in all sessions of a run, as a rule: nothing is shown where it is not.
 _COMMON = "if(uniqExact({0}) = 1, any({0}), '')"
 _SUMMED = ("collected", "not_run", "passed", "failed", "broken", "skipped", "flaky", "reruns", "workers")
@@ -36,6 +42,17 @@ _FACTS = {
 }
 NAMES = tuple(name for name in _FACTS if name != "ended")
 """The columns of a run that are for readers; ``ended`` beside them is the time to sort by."""
+
+
+def last_of(column: str, position: str) -> str:
+    """Return the SQL of what ``column`` of a result has in the last attempt of a test in a run, by ``position``.
+
+    The same attempt of one session is there several times where each worker runs every test (``--dist each``), and
+    where a test is collected twice (``--keep-duplicates``). Then one that is not good counts: nothing replaced it.
+    """
+    last = f"argMax({_ATTEMPT}, {position})"
+    beside = f"has(groupArrayIf({_ATTEMPT}, {_BAD} AND trace_id != ''), {last})"
+    return f"if({beside}, argMaxIf({column}, {position}, {_BAD}), argMax({column}, {position}))"
 
 
 def executions(source: str, where: str) -> str:

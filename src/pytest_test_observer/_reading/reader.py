@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Reader", "ReadingError", "open_reader"]
 
+_Decoded = TypeVar("_Decoded")
 # A question may take longer than an insert before its first byte comes.
 _READ_TIMEOUT_S = 120
 _TABLE = re.compile(rf"\$({'|'.join(TABLES)})\b")
@@ -87,7 +88,7 @@ class Reader:
             )
         except Exception as error:
             raise _explained(error, self.settings) from error
-        return _rows(answer)
+        return self._understood(_rows, answer)
 
     def columns(self, sql: str) -> dict[str, list[Any]]:
         """Return the columns of a SELECT, name by name, empty ones too; for many rows. Otherwise as ``query``."""
@@ -96,7 +97,16 @@ class Reader:
             answer = self.client.raw_query(text, settings=self._settings, fmt="JSONColumnsWithMetadata")
         except Exception as error:
             raise _explained(error, self.settings) from error
-        return _columns(answer)
+        return self._understood(_columns, answer)
+
+    def _understood(self, decode: Callable[[bytes], _Decoded], answer: bytes) -> _Decoded:
+        """Decode an answer; where the server failed in the middle of it, its error stands at the end."""
+        try:
+            return decode(answer)
+        except (msgspec.DecodeError, ValueError) as error:
+            said = answer[max(answer.rfind(b"Code: "), 0) :].decode("utf-8", "replace")
+            broken = ValueError(said) if error_code(ValueError(said)) else ValueError("it broke off in the middle")
+            raise _explained(broken, self.settings) from error
 
 
 @contextlib.contextmanager

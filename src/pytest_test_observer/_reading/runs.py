@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_test_observer._reading.executions import EXECUTION, NAMES, executions
+from pytest_test_observer._reading.executions import EXECUTION, NAMES, SLACK_MS, executions, last_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,21 +49,21 @@ ORDER BY started_at DESC LIMIT 3
 """  # noqa: S608 (values travel beside it)
 # The time picks the month and, before other columns are read, the rows; the order of the table is by test.
 # A later result replaces an earlier one: of another attempt, or of another session that ran the test again.
-_VERDICTS = """
+_VERDICTS = f"""
 WITH (results.finished_at, attempt) AS position, status IN ('failed', 'broken') AS bad
-SELECT nodeid, argMax(status, position) AS status_, argMax(outcome, position) AS outcome_,
-    argMax(when_phase, position) AS phase,
+SELECT nodeid, {last_of("status", "position")} AS status_, {last_of("outcome", "position")} AS outcome_,
+    {last_of("when_phase", "position")} AS phase,
     max(flaky) OR (status_ = 'passed' AND countIf(bad) > 0) AS flaky_, count() AS attempts,
     argMax(setup_duration + call_duration + teardown_duration, position) AS seconds,
     argMaxIf(error_type, position, bad) AS error_type_, argMaxIf(error_message, position, bad) AS error_message_,
     argMax(trace_id, position) AS trace_id_
 FROM $results AS results
-PREWHERE timestamp >= fromUnixTimestamp64Milli({begin:Int64}) AND timestamp <= fromUnixTimestamp64Milli({end:Int64})
-    AND run_id = {run_id:String}
-WHERE service = {service:String} AND repository = {repository:String} AND variant = {variant:String}
-    AND ci_attempt = {ci_attempt:UInt16}
+PREWHERE timestamp >= fromUnixTimestamp64Milli({{begin:Int64}}) AND timestamp <= fromUnixTimestamp64Milli({{end:Int64}})
+    AND run_id = {{run_id:String}}
+WHERE service = {{service:String}} AND repository = {{repository:String}} AND variant = {{variant:String}}
+    AND ci_attempt = {{ci_attempt:UInt16}}
 GROUP BY nodeid ORDER BY nodeid
-"""
+"""  # noqa: S608 (values travel beside it)
 
 
 class Verdict(NamedTuple):
@@ -132,7 +132,7 @@ def previous_run(reader: Reader, run: Row) -> tuple[Row, list[Verdict]] | None:
 
 def verdicts(reader: Reader, run: Row) -> list[Verdict]:
     """Return the verdict of every test of a run, in the order of node ids; files that could not be collected too."""
-    period = {"begin": run["started_at"] - 1000, "end": run["finished_at"] + 1000}
+    period = {"begin": run["started_at"] - SLACK_MS, "end": run["finished_at"] + SLACK_MS}
     rows = reader.query(_VERDICTS, {**{name: run[name] for name in EXECUTION}, **period})
     return [Verdict(*row.values()) for row in rows]
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pytest_test_observer._reading.executions import last_of
+
 if TYPE_CHECKING:
     from pytest_test_observer._reading.filters import Filters
     from pytest_test_observer._reading.reader import Reader
 
-__all__ = ["flaky_tests", "history", "identities", "last_error", "slow_tests"]
+__all__ = ["MOST_LISTED", "flaky_tests", "history", "identities", "last_error", "slow_tests"]
 
 Row = dict[str, Any]
+# Tests that are named where there are several; one more is asked for.
+MOST_LISTED = 10
 # Points of a trend over the time that is looked at.
 POINTS = 12
 
@@ -34,7 +38,7 @@ FROM (
         commit_ != '' AND countIf(verdict = 'passed') OVER same > 0 AND countIf(bad) OVER same > 0 AS mixed
     FROM (
         SELECT repository, service, nodeid, run_id, variant AS variant_, ci_attempt, any(git_commit) AS commit_,
-            argMax(status, $latest) AS verdict, max(finished_at) AS at,
+            $verdict AS verdict, max(finished_at) AS at,
             max(flaky) OR (verdict = 'passed' AND countIf(status IN ('failed', 'broken')) > 0) AS retried,
             argMaxIf(error_message, $latest, status IN ('failed', 'broken')) AS error
         FROM $results WHERE {where} AND when_phase != 'collect' AND nodeid IN (suspects)
@@ -45,15 +49,17 @@ FROM (
 )
 GROUP BY repository, service, nodeid HAVING flaky_runs > 0
 ORDER BY rate DESC, flaky_runs DESC, nodeid LIMIT {limit:UInt64}
-""".replace("$latest", _LATEST)
+""".replace("$verdict", last_of("status", "$latest")).replace("$latest", _LATEST)
 
-_SECONDS = "setup_duration + call_duration + teardown_duration"
+# Rows of version 0.2.0 have no durations of phases.
+_PHASES = "setup_duration + call_duration + teardown_duration"
+_SECONDS = f"if({_PHASES} = 0, results.duration, {_PHASES})"
 # First what each costs, then more about those that are shown: percentiles need every single time held in memory.
 # Rounded, because the last digits of a sum of floats depend on which thread adds what, and with them the order.
 _SLOW = f"""
 SELECT repository, service, nodeid, count() AS attempts, sum({_SECONDS}) AS total,
     ifNotFinite(total / sum(total) OVER (), 0) AS share
-FROM $results WHERE {{where}} AND status != 'skipped' AND outcome != 'crashed'
+FROM $results AS results WHERE {{where}} AND status != 'skipped' AND outcome != 'crashed'
 GROUP BY repository, service, nodeid ORDER BY round(total, 6) DESC, nodeid LIMIT {{limit:UInt64}}
 """  # noqa: S608 (values travel beside it)
 _TIMES = f"""
@@ -66,20 +72,21 @@ FROM (
     SELECT repository, service, nodeid, {_SECONDS} AS seconds,
         toUInt8(least(intDiv((finished_at - {{begin:UInt64}}) * {POINTS}, {{width:UInt64}}), {POINTS} - 1)) AS point,
         point >= {POINTS * 2 // 3} AS recent
-    FROM $results
+    FROM $results AS results
     WHERE {{where}} AND nodeid IN {{nodeids:Array(String)}} AND status != 'skipped' AND outcome != 'crashed'
 )
 GROUP BY repository, service, nodeid
 """  # noqa: S608 (values travel beside it)
 
-_IDENTITIES = """
+_IDENTITIES = f"""
 SELECT repository, service, nodeid, max(finished_at) AS last_seen FROM $results
-WHERE {condition} AND {where} GROUP BY repository, service, nodeid ORDER BY last_seen DESC, nodeid LIMIT 11
-"""
+WHERE {{condition}} AND {{where}} GROUP BY repository, service, nodeid
+ORDER BY last_seen DESC, nodeid LIMIT {MOST_LISTED + 1}
+"""  # noqa: S608 (values travel beside it)
 _OF_ONE = "nodeid = {nodeid:String} AND repository = {repository:String} AND service = {service:String}"
 _HISTORY = f"""
-SELECT run_id, max(finished_at) AS finished, argMax(status, {_LATEST}) AS verdict,
-    argMax(outcome, {_LATEST}) AS outcome_,
+SELECT run_id, max(finished_at) AS finished, {last_of("status", _LATEST)} AS verdict,
+    {last_of("outcome", _LATEST)} AS outcome_,
     max(flaky) OR (verdict = 'passed' AND countIf(status IN ('failed', 'broken')) > 0) AS flaky_,
     count() AS attempts, argMax({_SECONDS}, {_LATEST}) AS seconds, any(git_branch) AS branch,
     any(git_commit) AS commit, results.variant AS variant_, ci_attempt, any(ci_url) AS url

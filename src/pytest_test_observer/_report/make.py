@@ -75,7 +75,9 @@ def _of_run(reader: Reader, wanted: Wanted) -> tuple[Scope, Focus]:
     begin = wanted.now - wanted.span if wanted.run == LATEST else 0
     run = the_run(reader, wanted.run, wanted.filters._replace(since_ms=begin))
     equal = tuple((column, run[column]) for column in ("repository", "service", "git_branch", "variant"))
-    scope = Scope(run["finished_at"] - wanted.span, run["finished_at"], equal)
+    # all of the run, however long it took
+    begin = min(run["finished_at"] - wanted.span, run["started_at"])
+    scope = Scope(begin, run["finished_at"], equal)
     return scope, Focus(Run(*(run[name] for name in EXECUTION)), changes(reader, run))
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_test_observer._destinations._stored import literals
-from pytest_test_observer._reading.executions import EXECUTION, executions
+from pytest_test_observer._reading.executions import EXECUTION, SLACK_MS, executions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,9 +25,6 @@ TIMELINE_KEPT = 100_000
 _HISTORY = 30
 _MESSAGE_CHARACTERS, _STACK_CHARACTERS = 4_000, 12_000
 
-# Milliseconds around a run in which its rows are looked for: clocks of workers may differ.
-_SLACK = 3_600_000
-
 _BAD = "status IN ('failed', 'broken')"
 _IDENTITY = "repository, service, nodeid"
 # The identity as one number, by which grouping takes half the time. Hashed one by one: together, the names that few
@@ -37,6 +34,9 @@ _RUN = ", ".join(EXECUTION)
 # Rows of version 0.2.0 have no durations of phases.
 _PHASES = "(setup_duration + call_duration + teardown_duration)"
 _SECONDS = f"if({_PHASES} = 0, duration, {_PHASES})"
+# Of several sessions: in one, each worker or collection of a test may have a result. Rows from elsewhere name none.
+_SESSIONS = "(uniqExact(trace_id, parent_span_id) > 1 OR max(trace_id) = '')"
+_PLACE = "repository, service, {path}, git_branch, variant"
 _TO_ITS_END = "status != 'skipped' AND outcome != 'crashed'"
 # A time and a verdict as one number, the newest the smallest: to sort such numbers takes a tenth of sorting pairs.
 _LETTERS = "pfbsy"
@@ -80,7 +80,7 @@ class Scope(NamedTuple):
 
     def of_run(self, run: Run, started: int, finished: int) -> Scope:
         """Return the scope of one run, which began and ended at these milliseconds: the narrower, the faster."""
-        return Scope(started - _SLACK, finished + _SLACK, runs=(run,))
+        return Scope(started - SLACK_MS, finished + SLACK_MS, runs=(run,))
 
 
 def _between(begin: int, end: int) -> str:
@@ -146,6 +146,15 @@ FROM (
 ) GROUP BY test"""
 
 
+def _read_again(scope: Scope) -> str:
+    """The files that could not be collected, and later could: there is no result that says so but those of tests."""
+    unread = f"SELECT file FROM $results WHERE {scope.where} AND when_phase = 'collect'"
+    return f"""
+    SELECT {_PLACE.format(path="file")} FROM $results WHERE {scope.where} AND file IN ({unread})
+    GROUP BY {_PLACE.format(path="file")} HAVING argMax(when_phase, finished_at) != 'collect'
+  """
+
+
 def troubled(scope: Scope) -> str:
     """Return tests that fail on a branch, or passed and did not on one commit, each under one variant.
 
@@ -163,9 +172,11 @@ FROM (
     countIf({_BAD}) AS bad, minIf(finished_at, {_BAD}) AS first, maxIf(finished_at, {_BAD}) AS latest
   FROM $results
   WHERE {scope.where} AND nodeid IN (SELECT nodeid FROM $results WHERE {scope.where} AND {_BAD})
+    AND ({_PLACE.format(path="nodeid")}) NOT IN ({_read_again(scope)})
     AND (nodeid NOT IN {_retried(scope)} OR {_is_last(scope)})
   GROUP BY {_IDENTITY}, variant, of_commit, what
-  HAVING if(of_commit, what != '' AND bad > 0 AND countIf(status = 'passed') > 0, argMax({_BAD}, finished_at))
+  HAVING if(of_commit, what != '' AND bad > 0 AND countIf(status = 'passed') > 0 AND {_SESSIONS},
+    argMax({_BAD}, finished_at))
 ) GROUP BY {_IDENTITY}"""
 
 

@@ -44,11 +44,14 @@ function facts(pairs) {
 // A long name may be broken where its parts meet.
 const breakable = (words) => words.split(/(?<=::|\/)/).flatMap((part, index) => (index ? [make("wbr"), part] : [part]));
 
+// Of such a name some lines are shown; it is whole below its row.
+const isLong = (nodeid) => nodeid.length > 300;
+
 // "tests/test_a.py::TestB::test_c[1]": the place is quiet, the test is not.
 function testName(nodeid, properties = {}) {
   const cut = nodeid.indexOf("::");
   const where = cut < 0 ? "" : nodeid.slice(0, cut + 2);
-  return make("span", { class: "name", ...properties },
+  return make("span", { class: isLong(nodeid) ? "name long" : "name", ...properties },
     where && make("span", { class: "where" }, breakable(where)), make("wbr"),
     make("span", { class: "what" }, breakable(cut < 0 ? nodeid : nodeid.slice(cut + 2))));
 }

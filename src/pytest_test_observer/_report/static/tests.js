@@ -22,6 +22,7 @@ function testDetails(test) {
   const slots = timelines.filter((timeline) => timeline.test.includes(test));
   return [
     facts([
+      ["Test", isLong(tests.nodeid[test]) ? tests.nodeid[test] : ""],
       ["Service", tests.service[test]],
       ["Repository", tests.repository[test]],
       ["Runs", `${count(tests.runs[test])}: ${STATUSES.filter((s) => tests[s][test]).map((s) => `${count(tests[s][test])} ${s}`).join(", ")}`],
