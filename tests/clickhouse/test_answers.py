@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import msgspec
 import pytest
 
@@ -131,6 +133,41 @@ def test_a_proxy_of_the_environment_is_used(ours: Place, monkeypatch: pytest.Mon
         monkeypatch.delenv("NO_PROXY", raising=False)
         assert ours.destination().prepare().answer is Answer.TAKEN
         assert requests[0].line.startswith(f"POST http://{ours.server.host}:{ours.server.port}/")
+
+
+def through(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    """Name a proxy for the test; none is left out."""
+    monkeypatch.setenv("http_proxy", proxy)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_a_proxy_gets_the_user_and_password_of_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    with faulty("503") as proxy:
+        through(monkeypatch, f"http://us%20er:p%40ss%3Aw%C3%B6@127.0.0.1:{proxy.port}")
+        ClickHouseDestination(ClickHouseSettings(host="clickhouse.invalid")).prepare()
+    wanted = base64.b64encode("us er:p@ss:wö".encode()).decode()
+    assert [request.headers.get("proxy-authorization") for request in proxy.requests] == [f"Basic {wanted}"]
+
+
+@pytest.mark.parametrize("proxy", ["socks5://u:geheimnis@h:1080", "http://[::1", "u:geheimnis@h:x", "http://"])
+def test_a_proxy_that_cannot_be_used_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    through(monkeypatch, proxy)
+    reply = ClickHouseDestination(ClickHouseSettings(host="clickhouse.invalid")).prepare()
+    assert (reply.answer, reply.fatal) == (Answer.UNAVAILABLE, True)
+    assert "http_proxy of the environment" in reply.message
+    assert "geheimnis" not in reply.message
+
+
+def test_a_user_with_a_colon_is_told_from_the_password() -> None:
+    with faulty("503") as server:
+        ClickHouseDestination(
+            ClickHouseSettings(host="127.0.0.1", port=server.port, user="team:ci", password="p:ä中")
+        ).prepare()
+    (request,) = server.requests
+    assert "authorization" not in request.headers
+    names = ("x-clickhouse-user", "x-clickhouse-key")
+    assert [request.headers[name].encode("latin-1").decode() for name in names] == ["team:ci", "p:ä中"]
 
 
 class ServerError(Exception):

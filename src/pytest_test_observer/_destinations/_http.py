@@ -5,15 +5,18 @@ Import it where a server is used: it loads clickhouse-connect.
 
 from __future__ import annotations
 
+import base64
 import logging
 import re
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import clickhouse_connect
 import urllib3
 from clickhouse_connect.driver.httputil import check_env_proxy
 from urllib3 import exceptions as failures
+from urllib3.util import Url, parse_url
 
 from pytest_test_observer._destinations import Answer, Reply
 from pytest_test_observer._destinations._answers import looks_like_html, reason_in, shorten
@@ -59,6 +62,13 @@ _NOT_CLICKHOUSE = Reply(
 )
 _PERHAPS_CLICKHOUSE = _NOT_CLICKHOUSE._replace(answer=_IN_DOUBT)
 _NO_TLS = "no https is spoken there ({reason}): check --ch-url"
+# The address is not repeated: it can hold a password.
+_NO_PROXY = Reply(
+    _UNAVAILABLE,
+    "the proxy that {scheme}_proxy of the environment names cannot be used: http://host:port or https://host:port is "
+    "accepted",
+    fatal=True,
+)
 _BROKEN_TLS = "the encrypted connection broke ({reason})"
 _NOT_TRUSTED = (
     "the server's certificate is not trusted ({reason}): add its authority to this machine's or name it in "
@@ -134,8 +144,7 @@ def connect(settings: ClickHouseSettings) -> Client:
         interface="https" if settings.tls else "http",
         host=settings.host,
         port=settings.port,
-        username=settings.user,
-        password=settings.password,
+        **_credentials(settings),
         database=settings.database,
         proxy_path=settings.url_path,
         pool_mgr=_pool(settings),
@@ -148,12 +157,39 @@ def connect(settings: ClickHouseSettings) -> Client:
     )
 
 
+def _credentials(settings: ClickHouseSettings) -> dict[str, Any]:
+    """Return user and password as the client takes them; a user with a colon needs ClickHouse's own headers.
+
+    Basic authentication ends the name at its first colon.
+    """
+    if ":" not in settings.user:
+        return {"username": settings.user, "password": settings.password}
+    named = {"X-ClickHouse-User": settings.user, "X-ClickHouse-Key": settings.password}
+    # http.client sends text as Latin-1: these are the bytes of UTF-8
+    return {"headers": {name: value.encode().decode("latin-1") for name, value in named.items()}}
+
+
 def _pool(settings: ClickHouseSettings) -> urllib3.PoolManager:
-    proxy = check_env_proxy("https" if settings.tls else "http", settings.host, settings.port)
+    scheme = "https" if settings.tls else "http"
+    proxy = check_env_proxy(scheme, settings.host, settings.port)
     if not proxy:
         return _OneAttempt(maxsize=1, cert_reqs="CERT_REQUIRED")
-    address = proxy if "://" in proxy else f"http://{proxy}"
-    return _OneAttemptThroughProxy(address, maxsize=1, cert_reqs="CERT_REQUIRED")
+    try:
+        address = parse_url(proxy if "://" in proxy else f"http://{proxy}")
+    except failures.LocationParseError:
+        address = Url()
+    if address.scheme not in ("http", "https") or not address.host:
+        raise ForeignAnswer(_NO_PROXY._replace(message=_NO_PROXY.message.format(scheme=scheme)))
+    return _OneAttemptThroughProxy(
+        address._replace(auth=None).url, proxy_headers=_authorized(address), maxsize=1, cert_reqs="CERT_REQUIRED"
+    )
+
+
+def _authorized(proxy: Url) -> dict[str, str]:
+    """Return the header that user and password of a proxy's address stand for: urllib3 leaves them out."""
+    if not proxy.auth:
+        return {}
+    return {"Proxy-Authorization": f"Basic {base64.b64encode(unquote(proxy.auth).encode()).decode()}"}
 
 
 def _judged(response: BaseHTTPResponse) -> Reply | None:
