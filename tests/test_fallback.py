@@ -98,6 +98,13 @@ def test_what_the_first_takes_never_reaches_the_second(ways: Ways) -> None:
     assert ways.clickhouse.asked == []
 
 
+def test_the_first_is_asked_also_where_the_clock_is_below_zero(ways: Ways) -> None:
+    """As under libfaketime in the past: the monotonic clock is moved as well."""
+    ways.now = -1e9
+    assert ways.send(BATCH) == TAKEN
+    assert ways.otlp.taken == [BATCH]
+
+
 @pytest.mark.parametrize("reply", [UNAVAILABLE, REFUSED])
 def test_what_the_first_certainly_did_not_take_goes_to_the_second_as_it_is(ways: Ways, reply: Reply) -> None:
     assert ways.send(BATCH, otlp=reply) == TAKEN

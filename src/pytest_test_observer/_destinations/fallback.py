@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from pytest_test_observer._clock import Clock
@@ -36,7 +37,7 @@ class FallbackDestination:
         self._first = first
         self._second = second
         self._clock = clock
-        self._rests_until = 0.0
+        self._rests_until = -inf
         self._why = _READY
         # Tokens of batches that one of the two may have.
         self._with_first: set[str] = set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_test_observer._clock import Clock
@@ -56,7 +57,7 @@ class Shipper:
         self.is_waiting = False
         """Whether the destination is being asked for something."""
         self._failures = 0
-        self._not_before = 0.0
+        self._not_before = -inf
         self._fatal = False
         self._refused: set[int] = set()
         self._message = ""
@@ -92,7 +93,7 @@ class Shipper:
 
     def hurry(self) -> None:
         """Forget the pause: the run is over, there is no later."""
-        self._not_before = 0.0
+        self._not_before = -inf
 
     def account(self) -> Account:
         """Say what was sent so far."""
