@@ -170,6 +170,15 @@ def test_a_user_with_a_colon_is_told_from_the_password() -> None:
     assert [request.headers[name].encode("latin-1").decode() for name in names] == ["team:ci", "p:ä中"]
 
 
+@pytest.mark.parametrize("user", ["team:ci", "ci"])
+def test_a_line_feed_behind_a_password_shows_nothing_of_it(user: str) -> None:
+    with faulty("503") as server:
+        settings = ClickHouseSettings(host="127.0.0.1", port=server.port, user=user, password="gehäim\n")
+        reply = ClickHouseDestination(settings).prepare()
+    assert reply.answer is Answer.UNAVAILABLE
+    assert "geh" not in reply.message
+
+
 class ServerError(Exception):
     """As clickhouse-connect raises it."""
 

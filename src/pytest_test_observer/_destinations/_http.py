@@ -69,6 +69,12 @@ _NO_PROXY = Reply(
     "accepted",
     fatal=True,
 )
+_NO_HEADER = Reply(
+    _UNAVAILABLE,
+    "the user's name holds a colon, then it and the password can hold no control character: check --ch-user and "
+    "--ch-password",
+    fatal=True,
+)
 _BROKEN_TLS = "the encrypted connection broke ({reason})"
 _NOT_TRUSTED = (
     "the server's certificate is not trusted ({reason}): add its authority to this machine's or name it in "
@@ -165,6 +171,8 @@ def _credentials(settings: ClickHouseSettings) -> dict[str, Any]:
     if ":" not in settings.user:
         return {"username": settings.user, "password": settings.password}
     named = {"X-ClickHouse-User": settings.user, "X-ClickHouse-Key": settings.password}
+    if not "".join(named.values()).isprintable():
+        raise ForeignAnswer(_NO_HEADER)  # the error of http.client would repeat the password
     # http.client sends text as Latin-1: these are the bytes of UTF-8
     return {"headers": {name: value.encode().decode("latin-1") for name, value in named.items()}}
 
