@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import base64
+import ssl
 
 import msgspec
 import pytest
+from urllib3.exceptions import SSLError
 
 from pytest_test_observer._destinations import Answer
 from pytest_test_observer._destinations._answers import reply_to, shorten, without_secrets
+from pytest_test_observer._destinations._http import _broken
 from pytest_test_observer._destinations.clickhouse import ClickHouseDestination
 from pytest_test_observer._destinations.settings import ClickHouseSettings
 from tests.clickhouse.kit import Place, batch, row
 from tests.servers._proxy import Proxy, Received
 from tests.servers.faulty import faulty
+from tests.servers.otlp import CERTIFICATE, receiving
 
 
 @pytest.mark.parametrize(
@@ -116,6 +120,27 @@ def test_https_to_a_server_without_it_says_so(ours: Place) -> None:
     reply = ours.destination(tls=True).prepare()
     assert reply.answer is Answer.UNAVAILABLE
     assert "https" in reply.message or "encrypted" in reply.message
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.1"])
+def test_a_certificate_for_another_name_is_told_from_one_of_nobody(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    with receiving(tls=True) as server:
+        settings = ClickHouseSettings(host=host, port=server.http_port, tls=True)
+        monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+        assert "SSL_CERT_FILE" in ClickHouseDestination(settings).prepare().message
+        monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+        reply = ClickHouseDestination(settings).prepare()
+    assert (reply.answer, reply.fatal) == (Answer.UNAVAILABLE, True)
+    assert "another name" in reply.message
+    assert "--ch-url" in reply.message
+
+
+def test_a_certificate_that_has_expired_is_told_from_one_of_nobody() -> None:
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed: certificate has expired (_ssl.c:1006)")
+    error.verify_code = 10
+    reply = _broken(SSLError(error))
+    assert (reply.answer, reply.fatal) == (Answer.UNAVAILABLE, True)
+    assert "of another time (certificate has expired)" in reply.message
 
 
 def test_a_host_that_cannot_be_found_is_certainly_not_reached() -> None:

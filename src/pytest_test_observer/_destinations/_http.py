@@ -101,6 +101,10 @@ _TLS_BREAKS: tuple[tuple[type[BaseException], Reply], ...] = (
     (BaseException, Reply(_UNAVAILABLE, _NO_TLS, fatal=True)),
 )
 
+# What no authority to trust would help against, by OpenSSL's code (X509_V_ERR_…).
+_NOT_NOW = "the server's certificate is of another time ({reason}): renew it, or correct this machine's clock"
+_OTHER_NAME = "the server's certificate is for another name ({reason}): check --ch-url"
+_CERTIFICATES = {9: _NOT_NOW, 10: _NOT_NOW, 62: _OTHER_NAME, 64: _OTHER_NAME}
 
 _SECONDS = re.compile(r"timeout=([\d.]+)")
 
@@ -241,6 +245,7 @@ def _broken(error: failures.HTTPError) -> Reply:
     if isinstance(error, failures.SSLError):
         origin = error.args[0] if error.args else error
         reply = next(reply for kind, reply in _TLS_BREAKS if isinstance(origin, kind))
+        reply = reply._replace(message=_CERTIFICATES.get(getattr(origin, "verify_code", 0), reply.message))
     else:
         reply = next(reply for kind, reply in _BREAKS if isinstance(error, kind))
     return reply._replace(message=shorten(reply.message.format(reason=_reason(error))))
