@@ -13,12 +13,16 @@ from pytest_test_observer._destinations.config import Destinations
 from pytest_test_observer._destinations.fallback import FallbackDestination
 from pytest_test_observer._destinations.otlp import OtlpDestination
 from pytest_test_observer._destinations.settings import ClickHouseSettings, OtlpSettings
+from pytest_test_observer._journal.reader import JournalReader
+from pytest_test_observer._shipper.ship import Shipper
 from tests import otlp_kit as kit
+from tests.journals import begun
 from tests.otlp_kit import record
 from tests.servers.otlp import receiving
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.servers.client import ClickHouse
 
@@ -118,6 +122,32 @@ def test_what_the_first_may_have_stays_with_it(ways: Ways, reply: Reply) -> None
     assert ways.send(BATCH, otlp=UNAVAILABLE, later=1).answer is Answer.IN_DOUBT
     assert ways.clickhouse.asked == []
     assert ways.send(BATCH) == TAKEN
+
+
+def test_what_stays_with_a_first_that_is_away_holds_up_nothing_else(ways: Ways, tmp_path: Path) -> None:
+    journal = begun(tmp_path)
+    reader = JournalReader(journal.files)
+    reader.recover()
+    shipper = Shipper(reader, ways.both)
+
+    def ship(*planned: Reply) -> list[bool]:
+        """Finish a test, send; returns for each batch that is left whether it is the first one."""
+        journal.append(record(len(reader.pending())))
+        reader.seal()
+        ways.now += 60
+        ways.otlp.planned = list(planned)
+        shipper.hurry()
+        shipper.ship()
+        return [sealed.number == 1 for sealed in reader.pending()]
+
+    away = UNAVAILABLE._replace(fatal=True)
+    assert ship(IN_DOUBT) == [True]
+    assert ship(away, away) == [True]
+    assert ship(away, away) == [True]
+    assert not shipper.is_hopeless
+    assert [batch.rows for batch in ways.clickhouse.taken] == [1, 1]
+    assert ship() == []
+    assert shipper.account().sent == 4
 
 
 def test_what_the_second_may_have_stays_with_it(ways: Ways) -> None:

@@ -71,7 +71,7 @@ class FallbackDestination:
             self._with_first.discard(batch.token)
             return reply
         if batch.token in self._with_first and reply.answer in _CERTAIN:
-            return reply._replace(answer=Answer.IN_DOUBT)
+            return reply._replace(answer=Answer.IN_DOUBT, fatal=False, alone=True)
         if reply.answer not in _CERTAIN:
             self._with_first.add(batch.token)
             return reply
