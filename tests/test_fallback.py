@@ -18,6 +18,7 @@ from pytest_test_observer._shipper.ship import Shipper
 from tests import otlp_kit as kit
 from tests.journals import begun
 from tests.otlp_kit import record
+from tests.servers.faulty import faulty
 from tests.servers.otlp import receiving
 
 if TYPE_CHECKING:
@@ -224,6 +225,16 @@ def test_either_of_the_two_being_ready_is_enough(ways: Ways) -> None:
 def test_both_are_named_and_both_may_leave_notes(ways: Ways) -> None:
     assert ways.both.label == "otlp or clickhouse"
     assert ways.both.notes() == ["note of otlp", "note of clickhouse"]
+
+
+def test_a_second_that_may_hang_is_not_asked_before_it_is_needed() -> None:
+    with receiving() as receiver, faulty("503") as server:
+        otlp = OtlpSettings(endpoint=receiver.endpoint("grpc"), insecure=True)
+        both = build(Destinations(ClickHouseSettings(host="127.0.0.1", port=server.port), otlp))
+        both.warm_up()
+        assert both.send(BATCH) == TAKEN
+        both.close()
+        assert server.requests == []
 
 
 @pytest.mark.parametrize(

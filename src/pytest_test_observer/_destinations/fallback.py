@@ -44,9 +44,8 @@ class FallbackDestination:
         self._with_second: set[str] = set()
 
     def warm_up(self) -> None:
-        """Let both do ahead what they can."""
+        """Let the first do ahead what it can; the second may hang, and nobody needs it yet."""
         self._first.warm_up()
-        self._second.warm_up()
 
     def prepare(self) -> Reply:
         """TAKEN when at least one of the two is ready."""
