@@ -186,6 +186,14 @@ def test_a_first_that_is_away_is_left_alone_for_a_while(ways: Ways) -> None:
     assert len(ways.otlp.asked) == 2
 
 
+def test_a_first_that_was_away_beforehand_is_left_alone_as_well(ways: Ways) -> None:
+    ways.otlp.ready = UNAVAILABLE
+    ways.both.warm_up()
+    ways.otlp.ready = TAKEN
+    assert ways.send(BATCH, later=9) == TAKEN
+    assert ways.clickhouse.taken == [BATCH]
+
+
 def test_events_go_to_the_second_before_the_results_that_carry_them(ways: Ways) -> None:
     test = record(events=kit.events(3, {"k": "v"}))
     ways.send(kit.results(test), otlp=UNAVAILABLE)

@@ -44,8 +44,11 @@ class FallbackDestination:
         self._with_second: set[str] = set()
 
     def warm_up(self) -> None:
-        """Let the first do ahead what it can; the second may hang, and nobody needs it yet."""
-        self._first.warm_up()
+        """Let the first do ahead what it can; the second may hang, and nobody needs it yet.
+
+        A first that lets us wait in vain is not asked again when somebody waits for us.
+        """
+        self._ready_first()
 
     def prepare(self) -> Reply:
         """TAKEN when at least one of the two is ready."""
