@@ -257,6 +257,11 @@ def test_what_is_configured_is_what_is_built(ways: Destinations, kind: type) -> 
     assert type(build(ways)) is kind
 
 
+@pytest.mark.parametrize("otlp", [None, OtlpSettings()])
+def test_only_an_engine_alone_may_take_long_at_the_end(otlp: OtlpSettings | None) -> None:
+    assert Destinations(ClickHouseSettings(embedded=True), otlp).is_embedded is (otlp is None)
+
+
 def test_without_any_way_nothing_is_built() -> None:
     with pytest.raises(ValueError, match="neither"):
         build(Destinations())

@@ -44,11 +44,12 @@ class FallbackDestination:
         self._with_second: set[str] = set()
 
     def warm_up(self) -> None:
-        """Let the first do ahead what it can; the second may hang, and nobody needs it yet.
+        """Let the first do ahead what it can; the second may hang, and is not needed where the first is there.
 
         A first that lets us wait in vain is not asked again when somebody waits for us.
         """
-        self._ready_first()
+        if self._ready_first().answer is not Answer.TAKEN:
+            self._second.warm_up()
 
     def prepare(self) -> Reply:
         """TAKEN when at least one of the two is ready."""
