@@ -13,12 +13,17 @@ from pytest_test_observer._destinations.config import Destinations
 from pytest_test_observer._destinations.fallback import FallbackDestination
 from pytest_test_observer._destinations.otlp import OtlpDestination
 from pytest_test_observer._destinations.settings import ClickHouseSettings, OtlpSettings
+from pytest_test_observer._journal.reader import JournalReader
+from pytest_test_observer._shipper.ship import Shipper
 from tests import otlp_kit as kit
+from tests.journals import begun
 from tests.otlp_kit import record
+from tests.servers.faulty import faulty
 from tests.servers.otlp import receiving
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.servers.client import ClickHouse
 
@@ -98,6 +103,13 @@ def test_what_the_first_takes_never_reaches_the_second(ways: Ways) -> None:
     assert ways.clickhouse.asked == []
 
 
+def test_the_first_is_asked_also_where_the_clock_is_below_zero(ways: Ways) -> None:
+    """As under libfaketime in the past: the monotonic clock is moved as well."""
+    ways.now = -1e9
+    assert ways.send(BATCH) == TAKEN
+    assert ways.otlp.taken == [BATCH]
+
+
 @pytest.mark.parametrize("reply", [UNAVAILABLE, REFUSED])
 def test_what_the_first_certainly_did_not_take_goes_to_the_second_as_it_is(ways: Ways, reply: Reply) -> None:
     assert ways.send(BATCH, otlp=reply) == TAKEN
@@ -111,6 +123,32 @@ def test_what_the_first_may_have_stays_with_it(ways: Ways, reply: Reply) -> None
     assert ways.send(BATCH, otlp=UNAVAILABLE, later=1).answer is Answer.IN_DOUBT
     assert ways.clickhouse.asked == []
     assert ways.send(BATCH) == TAKEN
+
+
+def test_what_stays_with_a_first_that_is_away_holds_up_nothing_else(ways: Ways, tmp_path: Path) -> None:
+    journal = begun(tmp_path)
+    reader = JournalReader(journal.files)
+    reader.recover()
+    shipper = Shipper(reader, ways.both)
+
+    def ship(*planned: Reply) -> list[bool]:
+        """Finish a test, send; returns for each batch that is left whether it is the first one."""
+        journal.append(record(len(reader.pending())))
+        reader.seal()
+        ways.now += 60
+        ways.otlp.planned = list(planned)
+        shipper.hurry()
+        shipper.ship()
+        return [sealed.number == 1 for sealed in reader.pending()]
+
+    away = UNAVAILABLE._replace(fatal=True)
+    assert ship(IN_DOUBT) == [True]
+    assert ship(away, away) == [True]
+    assert ship(away, away) == [True]
+    assert not shipper.is_hopeless
+    assert [batch.rows for batch in ways.clickhouse.taken] == [1, 1]
+    assert ship() == []
+    assert shipper.account().sent == 4
 
 
 def test_what_the_second_may_have_stays_with_it(ways: Ways) -> None:
@@ -146,6 +184,14 @@ def test_a_first_that_is_away_is_left_alone_for_a_while(ways: Ways) -> None:
     assert ways.otlp.asked == [BATCH]
     assert ways.send(kit.results(record(6)), later=6) == TAKEN
     assert len(ways.otlp.asked) == 2
+
+
+def test_a_first_that_was_away_beforehand_is_left_alone_as_well(ways: Ways) -> None:
+    ways.otlp.ready = UNAVAILABLE
+    ways.both.warm_up()
+    ways.otlp.ready = TAKEN
+    assert ways.send(BATCH, later=9) == TAKEN
+    assert ways.clickhouse.taken == [BATCH]
 
 
 def test_events_go_to_the_second_before_the_results_that_carry_them(ways: Ways) -> None:
@@ -189,6 +235,16 @@ def test_both_are_named_and_both_may_leave_notes(ways: Ways) -> None:
     assert ways.both.notes() == ["note of otlp", "note of clickhouse"]
 
 
+def test_a_second_that_may_hang_is_not_asked_before_it_is_needed() -> None:
+    with receiving() as receiver, faulty("503") as server:
+        otlp = OtlpSettings(endpoint=receiver.endpoint("grpc"), insecure=True)
+        both = build(Destinations(ClickHouseSettings(host="127.0.0.1", port=server.port), otlp))
+        both.warm_up()
+        assert both.send(BATCH) == TAKEN
+        both.close()
+        assert server.requests == []
+
+
 @pytest.mark.parametrize(
     ("ways", "kind"),
     [
@@ -199,6 +255,11 @@ def test_both_are_named_and_both_may_leave_notes(ways: Ways) -> None:
 )
 def test_what_is_configured_is_what_is_built(ways: Destinations, kind: type) -> None:
     assert type(build(ways)) is kind
+
+
+@pytest.mark.parametrize("otlp", [None, OtlpSettings()])
+def test_only_an_engine_alone_may_take_long_at_the_end(otlp: OtlpSettings | None) -> None:
+    assert Destinations(ClickHouseSettings(embedded=True), otlp).is_embedded is (otlp is None)
 
 
 def test_without_any_way_nothing_is_built() -> None:

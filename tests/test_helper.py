@@ -31,6 +31,7 @@ from pytest_test_observer._shipper.spawn import NoHelper
 from tests.journals import begun, listing, record, run_line
 from tests.killing import wait_until
 from tests.servers.faulty import faulty
+from tests.servers.otlp import CERTIFICATE, receiving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -340,6 +341,22 @@ def test_a_session_that_never_came_to_its_tests_leaves_nothing(tmp_path: Path) -
     delivery.abandon()
     journal.discard()
     assert listing(journal.files) == []
+
+
+def test_authorities_to_trust_are_found_from_the_directory_that_pytest_was_started_in(
+    journal: JournalWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(CERTIFICATE.parent)
+    monkeypatch.setenv("SSL_CERT_FILE", CERTIFICATE.name)
+    journal.append(record("a"))
+    with receiving(tls=True) as server:
+        settings = ClickHouseSettings(host="127.0.0.1", port=server.http_port, tls=True)
+        task = task_for(journal)
+        helper = Helper.start(Task(task.directory, task.stem, task.process, Destinations(settings)))
+        final = helper.finish(time.monotonic() + 30, lambda: False)
+        helper.end()
+    assert final
+    assert "not ClickHouse's HTTP interface" in final.message  # it got as far as to ask
 
 
 def test_two_senders_never_send_one_journal(journal: JournalWriter) -> None:

@@ -169,6 +169,16 @@ def test_a_row_is_sent_within_two_seconds_of_its_test(stage: Stage) -> None:
     assert 1.0 < after <= 1.0 + 1.6
 
 
+def test_a_clock_below_zero_keeps_nothing_back(stage: Stage, clock: Clockwork) -> None:
+    """As under libfaketime in the past: the monotonic clock is moved as well."""
+    clock.now = -1e9
+    stage.append("early")()
+    stage.journal.note(run_line())
+    stage.script.done = True
+    assert stage.sender.run().complete
+    assert [batch.table for _, batch in stage.shelf.arrived] == ["results", "runs"]
+
+
 def test_a_thousand_rows_do_not_wait(stage: Stage) -> None:
     stage.script.at(1.0, stage.append("a", 1000, text="x" * 300))  # a row is seldom shorter
     stage.script.at(4.0, stage.script.end)

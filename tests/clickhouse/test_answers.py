@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import ssl
+
 import msgspec
 import pytest
+from urllib3.exceptions import SSLError
 
 from pytest_test_observer._destinations import Answer
 from pytest_test_observer._destinations._answers import reply_to, shorten, without_secrets
+from pytest_test_observer._destinations._http import _broken
 from pytest_test_observer._destinations.clickhouse import ClickHouseDestination
 from pytest_test_observer._destinations.settings import ClickHouseSettings
 from tests.clickhouse.kit import Place, batch, row
 from tests.servers._proxy import Proxy, Received
 from tests.servers.faulty import faulty
+from tests.servers.otlp import CERTIFICATE, receiving
 
 
 @pytest.mark.parametrize(
@@ -116,6 +122,27 @@ def test_https_to_a_server_without_it_says_so(ours: Place) -> None:
     assert "https" in reply.message or "encrypted" in reply.message
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.1"])
+def test_a_certificate_for_another_name_is_told_from_one_of_nobody(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    with receiving(tls=True) as server:
+        settings = ClickHouseSettings(host=host, port=server.http_port, tls=True)
+        monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+        assert "SSL_CERT_FILE" in ClickHouseDestination(settings).prepare().message
+        monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+        reply = ClickHouseDestination(settings).prepare()
+    assert (reply.answer, reply.fatal) == (Answer.UNAVAILABLE, True)
+    assert "another name" in reply.message
+    assert "--ch-url" in reply.message
+
+
+def test_a_certificate_that_has_expired_is_told_from_one_of_nobody() -> None:
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed: certificate has expired (_ssl.c:1006)")
+    error.verify_code = 10
+    reply = _broken(SSLError(error))
+    assert (reply.answer, reply.fatal) == (Answer.UNAVAILABLE, True)
+    assert "of another time (certificate has expired)" in reply.message
+
+
 def test_a_host_that_cannot_be_found_is_certainly_not_reached() -> None:
     reply = ClickHouseDestination(ClickHouseSettings(host="nowhere.invalid")).prepare()
     assert reply.answer is Answer.UNAVAILABLE
@@ -131,6 +158,50 @@ def test_a_proxy_of_the_environment_is_used(ours: Place, monkeypatch: pytest.Mon
         monkeypatch.delenv("NO_PROXY", raising=False)
         assert ours.destination().prepare().answer is Answer.TAKEN
         assert requests[0].line.startswith(f"POST http://{ours.server.host}:{ours.server.port}/")
+
+
+def through(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    """Name a proxy for the test; none is left out."""
+    monkeypatch.setenv("http_proxy", proxy)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_a_proxy_gets_the_user_and_password_of_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    with faulty("503") as proxy:
+        through(monkeypatch, f"http://us%20er:p%40ss%3Aw%C3%B6@127.0.0.1:{proxy.port}")
+        ClickHouseDestination(ClickHouseSettings(host="clickhouse.invalid")).prepare()
+    wanted = base64.b64encode("us er:p@ss:wö".encode()).decode()
+    assert [request.headers.get("proxy-authorization") for request in proxy.requests] == [f"Basic {wanted}"]
+
+
+@pytest.mark.parametrize("proxy", ["socks5://u:geheimnis@h:1080", "http://[::1", "u:geheimnis@h:x", "http://"])
+def test_a_proxy_that_cannot_be_used_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    through(monkeypatch, proxy)
+    reply = ClickHouseDestination(ClickHouseSettings(host="clickhouse.invalid")).prepare()
+    assert (reply.answer, reply.fatal) == (Answer.UNAVAILABLE, True)
+    assert "http_proxy of the environment" in reply.message
+    assert "geheimnis" not in reply.message
+
+
+def test_a_user_with_a_colon_is_told_from_the_password() -> None:
+    with faulty("503") as server:
+        ClickHouseDestination(
+            ClickHouseSettings(host="127.0.0.1", port=server.port, user="team:ci", password="p:ä中")
+        ).prepare()
+    (request,) = server.requests
+    assert "authorization" not in request.headers
+    names = ("x-clickhouse-user", "x-clickhouse-key")
+    assert [request.headers[name].encode("latin-1").decode() for name in names] == ["team:ci", "p:ä中"]
+
+
+@pytest.mark.parametrize("user", ["team:ci", "ci"])
+def test_a_line_feed_behind_a_password_shows_nothing_of_it(user: str) -> None:
+    with faulty("503") as server:
+        settings = ClickHouseSettings(host="127.0.0.1", port=server.port, user=user, password="gehäim\n")
+        reply = ClickHouseDestination(settings).prepare()
+    assert reply.answer is Answer.UNAVAILABLE
+    assert "geh" not in reply.message
 
 
 class ServerError(Exception):

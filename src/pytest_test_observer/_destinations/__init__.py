@@ -49,6 +49,8 @@ class Reply(NamedTuple):
     message: str = ""
     fatal: bool = False
     """Trying again before somebody changes something is of no use (wrong password, schema conflict)."""
+    alone: bool = False
+    """Only this batch has to wait: what comes after it can be sent."""
 
 
 class Unanswered(Exception):  # noqa: N818 (a question without an answer)

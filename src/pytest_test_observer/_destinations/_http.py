@@ -5,15 +5,18 @@ Import it where a server is used: it loads clickhouse-connect.
 
 from __future__ import annotations
 
+import base64
 import logging
 import re
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import clickhouse_connect
 import urllib3
 from clickhouse_connect.driver.httputil import check_env_proxy
 from urllib3 import exceptions as failures
+from urllib3.util import Url, parse_url
 
 from pytest_test_observer._destinations import Answer, Reply
 from pytest_test_observer._destinations._answers import looks_like_html, reason_in, shorten
@@ -59,6 +62,19 @@ _NOT_CLICKHOUSE = Reply(
 )
 _PERHAPS_CLICKHOUSE = _NOT_CLICKHOUSE._replace(answer=_IN_DOUBT)
 _NO_TLS = "no https is spoken there ({reason}): check --ch-url"
+# The address is not repeated: it can hold a password.
+_NO_PROXY = Reply(
+    _UNAVAILABLE,
+    "the proxy that {scheme}_proxy of the environment names cannot be used: http://host:port or https://host:port is "
+    "accepted",
+    fatal=True,
+)
+_NO_HEADER = Reply(
+    _UNAVAILABLE,
+    "the user's name holds a colon, then it and the password can hold no control character: check --ch-user and "
+    "--ch-password",
+    fatal=True,
+)
 _BROKEN_TLS = "the encrypted connection broke ({reason})"
 _NOT_TRUSTED = (
     "the server's certificate is not trusted ({reason}): add its authority to this machine's or name it in "
@@ -85,6 +101,10 @@ _TLS_BREAKS: tuple[tuple[type[BaseException], Reply], ...] = (
     (BaseException, Reply(_UNAVAILABLE, _NO_TLS, fatal=True)),
 )
 
+# What no authority to trust would help against, by OpenSSL's code (X509_V_ERR_…).
+_NOT_NOW = "the server's certificate is of another time ({reason}): renew it, or correct this machine's clock"
+_OTHER_NAME = "the server's certificate is for another name ({reason}): check --ch-url"
+_CERTIFICATES = {9: _NOT_NOW, 10: _NOT_NOW, 62: _OTHER_NAME, 64: _OTHER_NAME}
 
 _SECONDS = re.compile(r"timeout=([\d.]+)")
 
@@ -134,8 +154,7 @@ def connect(settings: ClickHouseSettings) -> Client:
         interface="https" if settings.tls else "http",
         host=settings.host,
         port=settings.port,
-        username=settings.user,
-        password=settings.password,
+        **_credentials(settings),
         database=settings.database,
         proxy_path=settings.url_path,
         pool_mgr=_pool(settings),
@@ -148,12 +167,41 @@ def connect(settings: ClickHouseSettings) -> Client:
     )
 
 
+def _credentials(settings: ClickHouseSettings) -> dict[str, Any]:
+    """Return user and password as the client takes them; a user with a colon needs ClickHouse's own headers.
+
+    Basic authentication ends the name at its first colon.
+    """
+    if ":" not in settings.user:
+        return {"username": settings.user, "password": settings.password}
+    named = {"X-ClickHouse-User": settings.user, "X-ClickHouse-Key": settings.password}
+    if not "".join(named.values()).isprintable():
+        raise ForeignAnswer(_NO_HEADER)  # the error of http.client would repeat the password
+    # http.client sends text as Latin-1: these are the bytes of UTF-8
+    return {"headers": {name: value.encode().decode("latin-1") for name, value in named.items()}}
+
+
 def _pool(settings: ClickHouseSettings) -> urllib3.PoolManager:
-    proxy = check_env_proxy("https" if settings.tls else "http", settings.host, settings.port)
+    scheme = "https" if settings.tls else "http"
+    proxy = check_env_proxy(scheme, settings.host, settings.port)
     if not proxy:
         return _OneAttempt(maxsize=1, cert_reqs="CERT_REQUIRED")
-    address = proxy if "://" in proxy else f"http://{proxy}"
-    return _OneAttemptThroughProxy(address, maxsize=1, cert_reqs="CERT_REQUIRED")
+    try:
+        address = parse_url(proxy if "://" in proxy else f"http://{proxy}")
+    except failures.LocationParseError:
+        address = Url()
+    if address.scheme not in ("http", "https") or not address.host:
+        raise ForeignAnswer(_NO_PROXY._replace(message=_NO_PROXY.message.format(scheme=scheme)))
+    return _OneAttemptThroughProxy(
+        address._replace(auth=None).url, proxy_headers=_authorized(address), maxsize=1, cert_reqs="CERT_REQUIRED"
+    )
+
+
+def _authorized(proxy: Url) -> dict[str, str]:
+    """Return the header that user and password of a proxy's address stand for: urllib3 leaves them out."""
+    if not proxy.auth:
+        return {}
+    return {"Proxy-Authorization": f"Basic {base64.b64encode(unquote(proxy.auth).encode()).decode()}"}
 
 
 def _judged(response: BaseHTTPResponse) -> Reply | None:
@@ -197,6 +245,7 @@ def _broken(error: failures.HTTPError) -> Reply:
     if isinstance(error, failures.SSLError):
         origin = error.args[0] if error.args else error
         reply = next(reply for kind, reply in _TLS_BREAKS if isinstance(origin, kind))
+        reply = reply._replace(message=_CERTIFICATES.get(getattr(origin, "verify_code", 0), reply.message))
     else:
         reply = next(reply for kind, reply in _BREAKS if isinstance(error, kind))
     return reply._replace(message=shorten(reply.message.format(reason=_reason(error))))

@@ -37,8 +37,8 @@ class Destinations(msgspec.Struct, frozen=True):
 
     @property
     def is_embedded(self) -> bool:
-        """Whether sending means opening an engine in the sending process."""
-        return self.clickhouse is not None and self.clickhouse.embedded
+        """Whether sending means opening an engine in the sending process, and nothing on a network."""
+        return self.otlp is None and self.clickhouse is not None and self.clickhouse.embedded
 
     @property
     def secrets(self) -> list[str]:

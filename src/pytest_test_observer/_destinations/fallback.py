@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from pytest_test_observer._clock import Clock
@@ -36,16 +37,19 @@ class FallbackDestination:
         self._first = first
         self._second = second
         self._clock = clock
-        self._rests_until = 0.0
+        self._rests_until = -inf
         self._why = _READY
         # Tokens of batches that one of the two may have.
         self._with_first: set[str] = set()
         self._with_second: set[str] = set()
 
     def warm_up(self) -> None:
-        """Let both do ahead what they can."""
-        self._first.warm_up()
-        self._second.warm_up()
+        """Let the first do ahead what it can; the second may hang, and is not needed where the first is there.
+
+        A first that lets us wait in vain is not asked again when somebody waits for us.
+        """
+        if self._ready_first().answer is not Answer.TAKEN:
+            self._second.warm_up()
 
     def prepare(self) -> Reply:
         """TAKEN when at least one of the two is ready."""
@@ -70,7 +74,7 @@ class FallbackDestination:
             self._with_first.discard(batch.token)
             return reply
         if batch.token in self._with_first and reply.answer in _CERTAIN:
-            return reply._replace(answer=Answer.IN_DOUBT)
+            return reply._replace(answer=Answer.IN_DOUBT, fatal=False, alone=True)
         if reply.answer not in _CERTAIN:
             self._with_first.add(batch.token)
             return reply

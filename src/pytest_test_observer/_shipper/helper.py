@@ -51,6 +51,14 @@ _ORPHANS_PAUSES = (0.5, 1.0, 2.0)
 _LOCK_PATIENCE = 2.0
 # Times that an embedded engine is opened before the helper goes on in a fresh program, which costs a second.
 _OPENINGS = 30
+# Where TLS libraries are told authorities to trust: a path can be relative to the directory that pytest was started in.
+_AUTHORITIES = (
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+)
 # Seconds between putting unsent rows on the disk itself, against power cuts.
 _SYNC = 5.0
 
@@ -243,6 +251,9 @@ def _leave_no_trace(log: Log) -> None:
     if hasattr(signal, "pthread_sigmask"):  # what started pytest may ignore or block what ends an orphan
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+    for name in _AUTHORITIES:
+        if path := os.environ.get(name):
+            os.environ[name] = os.path.abspath(path)
     os.chdir(os.path.abspath(os.sep))
     try:
         with open("/proc/self/oom_score_adj", "w") as file:

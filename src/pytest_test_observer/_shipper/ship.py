@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_test_observer._clock import Clock
@@ -45,8 +46,8 @@ class Account(NamedTuple):
 class Shipper:
     """Sends pending batches in order.
 
-    A destination that is away ends the attempt and sets a pause; rows that it refuses only hold up their own
-    batch. ``say`` is told why something was not sent.
+    A destination that is away ends the attempt and sets a pause; rows that it refuses, or that only one of two may
+    have, only hold up their own batch. ``say`` is told why something was not sent.
     """
 
     def __init__(self, journal: JournalReader, destination: Destination, say: Callable[[str], None] = _ignore) -> None:
@@ -56,7 +57,7 @@ class Shipper:
         self.is_waiting = False
         """Whether the destination is being asked for something."""
         self._failures = 0
-        self._not_before = 0.0
+        self._not_before = -inf
         self._fatal = False
         self._refused: set[int] = set()
         self._message = ""
@@ -92,7 +93,7 @@ class Shipper:
 
     def hurry(self) -> None:
         """Forget the pause: the run is over, there is no later."""
-        self._not_before = 0.0
+        self._not_before = -inf
 
     def account(self) -> Account:
         """Say what was sent so far."""
@@ -109,12 +110,7 @@ class Shipper:
     def _try(self, todo: list[Sealed]) -> None:
         reply = self._destination.prepare()
         if reply.answer is Answer.TAKEN:
-            for sealed in todo:
-                if self._waits(sealed):
-                    break
-                reply = self._send(sealed)
-                if reply.answer not in _DECIDED:
-                    break
+            reply = self._send_all(todo) or reply
         self._notes.extend(note for note in self._destination.notes() if note not in self._notes)
         if reply.answer in _DECIDED:
             self._failures = 0
@@ -123,6 +119,19 @@ class Shipper:
         self._fatal = reply.fatal
         self._not_before = Clock.monotonic() + BACKOFF[min(self._failures, len(BACKOFF) - 1)]
         self._failures += 1
+
+    def _send_all(self, todo: list[Sealed]) -> Reply | None:
+        """Send until one batch holds up the others; returns the answer to what was not sent, else the last one."""
+        reply = left = None
+        for sealed in todo:
+            if self._waits(sealed):
+                break
+            reply = self._send(sealed)
+            if reply.alone:
+                left = reply
+            elif reply.answer not in _DECIDED:
+                return reply
+        return left or reply
 
     def _send(self, sealed: Sealed) -> Reply:
         try:
