@@ -7,6 +7,7 @@ machine. The history is made in DIRECTORY, where it stays for the next time; wit
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import resource
@@ -34,8 +35,10 @@ PATIENCE_S = 600
 
 
 def main() -> None:
-    given = contextlib.nullcontext(sys.argv[1]) if len(sys.argv) > 1 else tempfile.TemporaryDirectory()
-    with given as directory:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("directory", nargs="?", type=Path)
+    given = parser.parse_args().directory
+    with contextlib.nullcontext(str(given)) if given else tempfile.TemporaryDirectory() as directory:
         database = Path(directory).resolve() / "observer.db"
         url = f"--ch-url=chdb://{database}"
         # where a run would keep its rows; doctor looks there
