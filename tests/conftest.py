@@ -15,9 +15,12 @@ if TYPE_CHECKING:
 
     from tests.servers.client import ClickHouse
 
-# A shell that starts the tests in the background lets them, and all that they start, ignore Ctrl-C.
+# A shell that starts the tests in the background lets them, and all that they start, ignore Ctrl-C, nohup a hangup.
+# What has a handler here is at its default in the processes that tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda _number, _frame: None)
 
 __all__ = ["clickhouse_server", "controllable_clickhouse", "database", "query"]
 
