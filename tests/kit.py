@@ -34,6 +34,14 @@ TESTED_PYTEST = (
 _PATIENCE = 120
 
 
+# A hook of suites whose tests die and are repeated. pytest-rerunfailures tells the controller of repetitions without
+# waiting, and a death at once can be noticed first; what it is asked afterwards is answered after it has heard.
+HEARD_OF_REPETITIONS = """
+    def pytest_runtest_setup(item):
+        item.config.failures_db.get_test_reruns(item.nodeid)
+"""
+
+
 class Run(NamedTuple):
     """A pytest run that has ended."""
 

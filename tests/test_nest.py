@@ -10,6 +10,7 @@ import pytest
 from pytest_test_observer._ids import Ids
 from pytest_test_observer._nested_ids import NestedIds, NestPlan
 from pytest_test_observer._traces import TRACE_BYTES, estimated_size
+from tests.kit import HEARD_OF_REPETITIONS
 from tests.verdict_kit import observed_in, outlived
 
 if TYPE_CHECKING:
@@ -285,7 +286,7 @@ def _all_nest(nested: Nested) -> bool:
 def test_spans_of_a_dead_worker_nest_under_the_crashed_attempt_and_later_ones_under_the_next(
     observed: Observed, how: list[str]
 ) -> None:
-    observed.bench.write(test_dying=DYING)
+    observed.bench.write(test_dying=DYING, conftest=HEARD_OF_REPETITIONS)
     nested = _nested(observed, NEST, "--reruns=1", *how)
     outcomes = {key: row["outcome"] for key, row in nested.attempts().items()}
     assert outcomes == {("test_dies", 1): "crashed", ("test_dies", 2): "passed", ("test_other", 1): "passed"}

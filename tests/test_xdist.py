@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.kit import HEARD_OF_REPETITIONS
 from tests.verdict_kit import FAILED, PASSED, Finished, Verdict, finished, observed_in
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def test_under_each_the_run_counts_what_all_workers_ran(each: Finished) -> None:
 def killed(tmp_path_factory: pytest.TempPathFactory, clickhouse_server: ClickHouse) -> Iterator[Finished]:
     """Tests that kill their worker once and are repeated; with --reruns reports are logged late."""
     with observed_in(tmp_path_factory.mktemp("killed"), clickhouse_server) as observed:
-        observed.bench.write(test_killers=KILLERS)
+        observed.bench.write(test_killers=KILLERS, conftest=HEARD_OF_REPETITIONS)
         yield finished(observed, observed.run("-n2", "--reruns=2", "--max-worker-restart=10"))
 
 
