@@ -2,10 +2,11 @@
 
 The rows of one run go to a test server over loopback (chdb behind HTTP) and to the embedded engine, each twice, so
 that the second time all rows are found to be there already; INFILE takes them into a table of the same shape, with as
-many threads as it likes and with one. Each is a process of its own and timed as a whole: loading the engine is in
-every figure. Memory is to be compared between the sizes.
+many threads as it likes and with one; "pieces" is INFILE too, of the batches that a replay would send, two at a time
+under their tokens: what the engine itself takes for them. Each is a process of its own and timed as a whole: loading
+the engine is in every figure. Memory is to be compared between the sizes.
 
-usage: python -m bench.replay [--rows 100000 1000000] [--ways server embedded infile]
+usage: python -m bench.replay [--rows 100000 1000000] [--ways server embedded pieces infile]
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ from tests.servers.client import running_clickhouse
 if TYPE_CHECKING:
     from tests.servers.client import ClickHouse
 
-WAYS = ("server", "embedded", "infile")
+WAYS = ("server", "embedded", "pieces", "infile")
 # Programs that say at their end what they took: seconds of CPU, peak memory in MiB.
 _REPLAY = """
 from pytest_test_observer._cli import main
 main(standalone_mode=False)
 """
 # The plugin makes the table; the settings are those that the rows need to be understood.
-_INFILE = """
+_ENGINE = """
 import chdb
 from pytest_test_observer._destinations import Answer
 from pytest_test_observer._destinations.clickhouse import ClickHouseDestination, ClickHouseSettings
@@ -46,10 +47,46 @@ destination = ClickHouseDestination(ClickHouseSettings(embedded=True, path=datab
 assert destination.prepare().answer is Answer.TAKEN
 destination.close()
 settings = f"date_time_input_format='best_effort', input_format_skip_unknown_fields=1{threads}"
+def insert(handle, path, more=""):
+    statement = f"INSERT INTO pytest_results FROM INFILE '{path}' SETTINGS {settings}{more} FORMAT JSONEachRow"
+    handle.query(statement, "CSV")
+"""
+_INFILE = (
+    _ENGINE
+    + """
 handle = chdb._chdb.connect(database)
-handle.query(f"INSERT INTO pytest_results FROM INFILE '{path}' SETTINGS {settings} FORMAT JSONEachRow", "CSV")
+insert(handle, path)
 handle.close()
 """
+)
+_PIECES = (
+    _ENGINE
+    + """
+import queue, threading
+from pytest_test_observer._journal.cuts import BATCH_BYTES, first_cut
+def lane(pieces):
+    handle = chdb._chdb.connect(database)
+    while (piece := pieces.get()) is not None:
+        own = f"{database}.{threading.get_ident()}"
+        with open(own, "wb") as file:
+            file.write(piece)
+        insert(handle, own, f", insert_deduplication_token='{hash(piece)}'")
+    handle.close()
+pieces = queue.Queue(2)
+lanes = [threading.Thread(target=lane, args=(pieces,)) for _ in range(2)]
+for one in lanes:
+    one.start()
+with open(path, "rb") as file:
+    while chunk := file.read(BATCH_BYTES):
+        end, _ = first_cut(chunk)
+        file.seek(end - len(chunk), 1)
+        pieces.put(chunk[:end])
+for _ in lanes:
+    pieces.put(None)
+for one in lanes:
+    one.join()
+"""
+)
 _MEASURED = """
 import os, sys
 from bench.peak import peak_mib
@@ -88,7 +125,14 @@ class Bench:
     def infile(self) -> None:
         """Let the engine do it alone."""
         for label, threads in (("INFILE", ""), ("INFILE, one thread", _ONE_THREAD)):
-            self._measure(label, _INFILE, self._file, f"{self._directory}/{label.replace(' ', '')}.db", threads)
+            self._engine(label, _INFILE, threads)
+
+    def pieces(self) -> None:
+        """Let the engine take the batches of a replay, and do nothing else."""
+        self._engine("INFILE, batches", _PIECES, ", input_format_parallel_parsing=0")
+
+    def _engine(self, label: str, program: str, settings: str) -> None:
+        self._measure(label, program, self._file, f"{self._directory}/{label.replace(' ', '')}.db", settings)
 
     def _measure(self, label: str, program: str, *arguments: str) -> None:
         code = _MEASURED.format(program="    ".join(program.strip().splitlines(keepends=True)))
@@ -117,8 +161,9 @@ def main() -> None:
     for rows in options.rows:
         with tempfile.TemporaryDirectory() as directory, running_clickhouse(Path(directory)) as server:
             bench = Bench(Path(directory), server, rows, table)
+            engine = {"infile": bench.infile, "pieces": bench.pieces}
             for way in options.ways:
-                bench.infile() if way == "infile" else bench.replay(way)
+                engine[way]() if way in engine else bench.replay(way)
     Console(width=120).print(table)
 
 

@@ -80,7 +80,9 @@ class Destination(Protocol):
         """Store one batch."""
 
     def absent(self, batch: Batch) -> list[bytes] | None:
-        """Return the lines of ``batch`` that are not stored yet; None if that cannot be asked here.
+        """Return the lines of ``batch`` that are not stored yet; None where all are to be sent.
+
+        That is where none is stored, and where nobody can be asked.
 
         Raises ``Unanswered`` when it can be asked in principle but not now: then nothing must be sent, or
         rows could be stored twice.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta, timezone
 from operator import attrgetter
 from typing import TYPE_CHECKING
@@ -24,6 +25,12 @@ _COLUMNS = {"results": ("nodeid", "run_id"), "events": ("nodeid", "run_id"), "ru
 # A time as we write it, with its digits as zeros: the order of such texts is that of the times.
 _OUR_TIME = "0000-00-00T00:00:00.000+00:00"
 _DIGITS = str.maketrans("123456789", "000000000")
+# The time of a line as we write it. A number follows, which no map of ours has: it is the row's own.
+_times = re.compile(rb'"timestamp":"([^"]*)","(?:started_at|seq)":\d').findall
+# The ids of such lines, and what else is called so in them.
+_span_ids = re.compile(rb'"span_id":"([^"]*)"').findall
+# For each line of a batch. More rows of its time are no short answer: then names have to say which of them are meant.
+_ROWS_PER_LINE = 2
 
 
 class _Untimed(msgspec.Struct, frozen=True):
@@ -45,20 +52,44 @@ _read = msgspec.json.Decoder(tuple[str, int]).decode
 _encode = msgspec.json.Encoder().encode
 
 
-def absent_lines(batch: Batch, table: str, ask: Callable[[str], bytes]) -> list[bytes]:
-    """Return the lines of ``batch`` whose ids are not in ``table`` (a quoted name).
+def absent_lines(batch: Batch, table: str, ask: Callable[[str], bytes]) -> list[bytes] | None:
+    """Return the lines of ``batch`` whose ids are not in ``table`` (a quoted name); None where that is all of them.
 
     ``ask`` runs a query and returns its answer in JSONCompactEachRow. A line that cannot be identified counts
     as absent: the server will say what is wrong with it.
     """
+    stored = _stored_then(batch, table, ask)
+    if stored is not None and not _are_among(stored, batch):
+        return None
     lines = [raw for raw in lines_of(batch.data) if not raw.isspace()]
     identities = _identified(lines)
-    stored = _stored(batch.table, table, [identity for identity in identities if identity.span_id], ask)
+    if stored is None:
+        stored = _stored(batch.table, table, [identity for identity in identities if identity.span_id], ask)
     if not stored:
-        return lines
+        return None
     seq = batch.table == "events"
     pairs = zip(lines, identities, strict=True)
     return [raw for raw, identity in pairs if (identity.span_id, identity.seq if seq else 0) not in stored]
+
+
+def _stored_then(batch: Batch, table: str, ask: Callable[[str], bytes]) -> set[tuple[str, int]] | None:
+    """Return (span_id, seq) of all rows of the time of the batch; None where they are many, or a line is not ours.
+
+    Mostly they are none: that is soon asked, and spares a look at each line.
+    """
+    times = _times(batch.data)
+    period = _period([time.decode(errors="replace") for time in times]) if len(times) == batch.rows else []
+    if not period:
+        return None
+    many = _ROWS_PER_LINE * batch.rows + 1
+    stored = _answered(f"{_ids(batch.table, table)} WHERE {' AND '.join(period)} LIMIT {many}", ask)
+    return stored if len(stored) < many else None
+
+
+def _are_among(stored: set[tuple[str, int]], batch: Batch) -> bool:
+    """Whether a batch of lines of ours speaks of one of these ids."""
+    ids = {span_id.encode() for span_id, _ in stored}
+    return bool(ids) and not ids.isdisjoint(_span_ids(batch.data))
 
 
 def _identified(lines: list[bytes]) -> list[_Identity]:
@@ -90,16 +121,26 @@ def _stored(key: str, table: str, identities: list[_Identity], ask: Callable[[st
             parts = identities[:half], identities[half:]
             return set().union(*(_stored(key, table, part, ask) for part in parts))
         question = _question(key, table, identities, ())  # one name alone is larger than a question
+    return _answered(question, ask)
+
+
+def _answered(question: str, ask: Callable[[str], bytes]) -> set[tuple[str, int]]:
     return {_read(row) for row in ask(question).splitlines() if row}
+
+
+def _ids(key: str, table: str) -> str:
+    return f"SELECT span_id, {'seq' if key == 'events' else '0'} FROM {table}"  # noqa: S608 (a quoted name)
 
 
 def _question(key: str, table: str, identities: list[_Identity], columns: tuple[str, ...] | None = None) -> str:
     """Ask by time and by name, so that the primary key serves, and by run: others have the same tests."""
-    seq = "seq" if key == "events" else "0"
     chosen = _COLUMNS[key] if columns is None else columns
-    conditions = [*_period(identities), *(_among(column, identities) for column in chosen)]
+    conditions = [
+        *_period([identity.timestamp for identity in identities]),
+        *(_among(column, identities) for column in chosen),
+    ]
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    return f"SELECT span_id, {seq} FROM {table}{where}"  # noqa: S608 (literals are quoted)
+    return f"{_ids(key, table)}{where}"
 
 
 def _among(column: str, identities: list[_Identity]) -> str:
@@ -112,9 +153,8 @@ def _among(column: str, identities: list[_Identity]) -> str:
     return f"{column} IN (SELECT arrayJoin(JSONExtract(materialize({literals([values])}), 'Array(String)')))"
 
 
-def _period(identities: list[_Identity]) -> list[str]:
-    """The time the rows span; nothing where one of the times is not understood the same way everywhere."""
-    times = [identity.timestamp for identity in identities]
+def _period(times: list[str]) -> list[str]:
+    """Compare with the period of ``times``; nothing where one of them is not understood the same way everywhere."""
     if "".join(times).translate(_DIGITS) == _OUR_TIME * len(times):
         times = [min(times), max(times)]
     instants = [_instant(time) for time in times]

@@ -127,7 +127,7 @@ class ClickHouseDestination:
         return _READY
 
     def absent(self, batch: Batch) -> list[bytes] | None:
-        """Return the lines of ``batch`` that the table does not have; None without the right to SELECT."""
+        """Return the lines that the table does not have; None for all of them, also without the right to SELECT."""
         reply = self.prepare()
         if reply.answer is not Answer.TAKEN:
             raise Unanswered(reply)

@@ -17,7 +17,7 @@ def first_cut(chunk: bytes) -> tuple[int, int]:
         end = chunk.find(b"\n") + 1
         return end, int(end > 0)
     rows = chunk.count(b"\n", 0, end)
-    if rows != chunk.count(b"}\n", 0, end):
+    if rows - 1 != chunk.count(b'}\n{"', 0, end) or chunk[end - 2 : end] != b"}\n":
         end = _until_broken(chunk, end)
         rows = chunk.count(b"\n", 0, end)
     if rows <= BATCH_ROWS:
@@ -31,6 +31,7 @@ def first_cut(chunk: bytes) -> tuple[int, int]:
 def _until_broken(chunk: bytes, end: int) -> int:
     """Return where a broken line begins, or its end if it comes first: no good line shares its fate."""
     broken = _BROKEN.search(chunk, 0, end)
-    assert broken is not None
+    if broken is None:  # lines that begin in some other way
+        return end
     start = chunk.rfind(b"\n", 0, broken.end() - 1) + 1
     return start or broken.end()

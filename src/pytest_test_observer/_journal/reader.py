@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from pytest_test_observer._destinations import Batch
 from pytest_test_observer._journal.append import Appender
@@ -245,20 +245,28 @@ class JournalReader:
             file = open(self.files.table(table), "rb")  # noqa: SIM115 - a run without events has no such file
         except FileNotFoundError:
             return
+        position = self._sealed_to[table]
         with file:
-            file.seek(self._sealed_to[table])
-            rest = b""
             while True:
-                chunk = file.read(BATCH_BYTES)
-                rest += chunk
-                while len(rest) >= BATCH_BYTES or not chunk:
-                    end, rows = first_cut(rest)
-                    if end == 0:
-                        break
-                    yield rest[:end], rows
-                    rest = rest[end:]
-                if not chunk:
+                end, rows, chunk = _first_batch(file, position)
+                if end == 0:
                     return
+                yield chunk[:end], rows
+                position += end
+
+
+def _first_batch(file: BinaryIO, position: int) -> tuple[int, int, bytes]:
+    """Read from ``position`` until there is a batch: returns where it ends, its rows, and what was read.
+
+    To read again what a batch leaves over costs less than to keep and to join it: most often a part of a line.
+    """
+    file.seek(position)
+    chunk = file.read(BATCH_BYTES)
+    end, rows = first_cut(chunk)
+    while end == 0 and (more := file.read(BATCH_BYTES)):
+        chunk += more
+        end, rows = first_cut(chunk)
+    return end, rows, chunk
 
 
 def _size(path: str) -> int:
