@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pytest_test_observer._clock import Clock
 from pytest_test_observer._destinations import Answer
@@ -22,14 +22,6 @@ _TURN = 5.0
 _PAUSE = 0.1
 
 _Key = TypeVar("_Key")
-
-
-class _Sent(NamedTuple, Generic[_Key]):
-    """A batch on its way."""
-
-    key: _Key
-    batch: Batch
-    delivered: Future[Delivered]
 
 
 class Lanes:
@@ -67,21 +59,21 @@ class Lanes:
 
         Those that were on their way then are yielded as well.
         """
-        sent: deque[_Sent[_Key]] = deque()
+        sent: deque[tuple[_Key, Batch, Future[Delivered]]] = deque()
         for number, (key, batch) in enumerate(batches):
-            while sent and not self._has_room(sent, batch):
+            while sent and not self._has_room([one.table for _, one, _ in sent], batch):
                 key_of_sent, batch_of_sent, delivered = sent.popleft()
                 yield key_of_sent, batch_of_sent, delivered.result()
                 if delivered.result().reply.answer is not Answer.TAKEN:
-                    yield from ((rest.key, rest.batch, rest.delivered.result()) for rest in sent)
+                    yield from ((key, batch, future.result()) for key, batch, future in sent)
                     return
             if not sent:
                 self._let_others()
-            sent.append(_Sent(key, batch, _start(self._senders[number % len(self._senders)], batch)))
-        yield from ((rest.key, rest.batch, rest.delivered.result()) for rest in sent)
+            sent.append((key, batch, _start(self._senders[number % len(self._senders)], batch)))
+        yield from ((key, batch, future.result()) for key, batch, future in sent)
 
-    def _has_room(self, sent: deque[_Sent[_Key]], batch: Batch) -> bool:
-        return len(sent) < len(self._senders) and sent[-1].batch.table == batch.table and not self._is_turn_over
+    def _has_room(self, tables: list[str], batch: Batch) -> bool:
+        return len(tables) < len(self._senders) and tables[-1] == batch.table and not self._is_turn_over
 
     @property
     def _is_turn_over(self) -> bool:
