@@ -7,6 +7,7 @@ simpler, but other reporters print those.
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -54,7 +55,7 @@ class Extras(msgspec.Struct, array_like=True):
     span: SpanIds | None = None
 
 
-# What nearly all reports carry that come before the attempt's last: of a first attempt.
+# What reports of a first attempt carry that come before its last and say more than that a phase passed.
 _FIRST = encode(Extras(1, 1))
 
 
@@ -72,6 +73,8 @@ class Packer:
             packed = encode(extras)
             self._let_go(report)
         elif extras.attempt == extras.occurrence == 1:
+            if _goes_without(report):
+                return
             packed = _FIRST
         else:
             packed = encode(Extras(extras.occurrence, extras.attempt))
@@ -80,8 +83,13 @@ class Packer:
     def _let_go(self, report: pytest.TestReport) -> None:
         """Take the extras off the report before: xdist has sent it, but pytest's own reporter keeps it to the end."""
         if self._sent is not None:
-            self._sent.__dict__.pop(ATTRIBUTE, None)
+            _remove(self._sent)
         self._sent = report
+
+
+def _goes_without(report: pytest.TestReport) -> bool:
+    """Whether a report needs no extras to be known for one of a first attempt."""
+    return report.outcome == "passed" and "context" not in report.__dict__ and not getattr(report, "rerun", 0)
 
 
 @cache
@@ -91,7 +99,19 @@ def _decoder() -> msgspec.json.Decoder[Extras]:
 
 def take(report: pytest.TestReport) -> Extras | None:
     """Remove the extras from a worker's report, before any other reporter sees them, and return them."""
-    packed = report.__dict__.pop(ATTRIBUTE, None)
+    packed = _remove(report)
     if packed is None:
         return None
     return Extras(1, 1) if packed == _FIRST else _decoder().decode(packed)
+
+
+def _remove(report: pytest.TestReport) -> bytes | None:
+    packed: bytes | None = report.__dict__.pop(ATTRIBUTE, None)
+    if packed is not None and sys.version_info < (3, 11):
+        # An object that has lost an attribute has a table of names of its own there, of 900 bytes, and pytest keeps
+        # the reports to the end. A new one shares them with others.
+        twin = object.__new__(type(report))
+        for name, value in report.__dict__.items():
+            object.__setattr__(twin, name, value)
+        report.__dict__ = twin.__dict__
+    return packed
