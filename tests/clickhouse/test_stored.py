@@ -172,6 +172,14 @@ def test_times_of_several_shapes_are_compared_as_times_and_not_as_texts(place: P
     assert destination.absent(batch(rows)) == []
 
 
+def test_times_of_several_zones_are_compared_as_times_and_not_as_texts(place: Place) -> None:
+    destination = place.destination()
+    times = [f"2025-01-31T{text}" for text in ("09:00:00.001+00:00", "09:30:00.000+00:00", "10:00:00.000+09:00")]
+    rows = [row(number, timestamp=time) for number, time in enumerate(times)]
+    assert destination.send(batch(rows)).answer is Answer.TAKEN
+    assert destination.absent(batch(rows)) == []
+
+
 def test_a_batch_of_usual_names_is_asked_for_in_one_question_without_its_ids(ours: Place) -> None:
     destination = ours.destination()
     rows = [row(number, nodeid=f"tests/test_a.py::test_{number}") for number in range(5_000)]

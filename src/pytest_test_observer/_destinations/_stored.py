@@ -168,7 +168,8 @@ def _among(column: str, identities: list[_Identity]) -> str:
 
 def _period(times: list[str]) -> list[str]:
     """Compare with the period of ``times``; nothing where one of them is not understood the same way everywhere."""
-    if "".join(times).translate(_DIGITS) == _OUR_TIME * len(times):
+    joined = "".join(times)
+    if joined.count("+00:00") == len(times) and joined.translate(_DIGITS) == _OUR_TIME * len(times):
         times = [min(times), max(times)]
     instants = [_instant(time) for time in times]
     known = [instant for instant in instants if instant is not None]
