@@ -164,6 +164,7 @@ SUITES = {
         def test_forget():
             for name in ("open", "close", "fstat", "read", "write", "getpid", "waitpid"):
                 mock.patch.object(os, name).start()
+            mock.patch("builtins.open").start()
         """,
     "empties the environment": """
         import os
@@ -299,6 +300,15 @@ def test_without_an_interpreter_a_fork_sends_at_the_end(observed: Observed) -> N
     wait_until(lambda: is_left_alone(observed.bench), "all processes end")
 
 
+def test_a_fork_that_sends_opens_files_although_the_suite_forgot_a_mock_of_open(observed: Observed) -> None:
+    forgets = "from unittest import mock\ndef test_forget(): mock.patch('builtins.open').start()\n"
+    observed.bench.write(test_h=forgets + END, conftest="import sys\nsys.executable = ''\n")
+    without, run = both(observed)
+    assert outcomes(run) == outcomes(without)
+    assert "3 results sent" in run.summary
+    assert len(observed.rows("nodeid")) == 3
+
+
 def test_a_fork_that_sends_is_given_up_in_time_like_a_helper(observed: Observed) -> None:
     observed.bench.write(test_h=END, conftest="import sys\nsys.executable = ''\n")
     with faulty("dripping") as server:
@@ -356,6 +366,17 @@ def test_a_warning_of_ours_changes_no_result_where_warnings_are_errors(observed:
         run = observed.bench.run(f"--ch-url={server.url}", "-W", "error")
     assert run.returncode == 0
     assert "1 kept on disk" in run.summary
+
+
+def test_a_process_that_a_suite_without_rights_may_not_end_is_left() -> None:
+    program = """
+        import os
+        from pytest_test_observer._process import describe, kill
+        if os.getuid() == 0:
+            os.setuid(65534)
+        kill(describe(1))
+        """
+    subprocess.run([sys.executable, "-c", dedent(program)], check=True)
 
 
 def test_a_helper_that_is_killed_between_tests_changes_nothing(observed: Observed) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
+from contextlib import suppress
 
 from pytest_test_observer._journal.sidecar import Process
+
+# As it was: a suite may replace the one of ``builtins`` by a mock, and forget it.
+_open = io.open
 
 
 def this_process() -> Process:
@@ -44,11 +49,12 @@ def open_pidfd(process: Process) -> int | None:
 
 
 def kill(process: Process) -> None:
-    """End a process at once, if it is still the one that is meant."""
+    """End a process at once, if it is still the one that is meant and this process may: it can have given up rights."""
     if not is_alive(process):
         return
     if not hasattr(os, "pidfd_open"):
-        os.kill(process.pid, signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
+        with suppress(PermissionError):
+            os.kill(process.pid, signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
         return
     try:
         fd = os.pidfd_open(process.pid)
@@ -57,7 +63,7 @@ def kill(process: Process) -> None:
     try:
         if is_alive(process):
             signal.pidfd_send_signal(fd, signal.SIGKILL)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):
         pass
     finally:
         os.close(fd)
@@ -72,7 +78,7 @@ def _readable_descriptor() -> int:
 def _host() -> str:
     """Name what process ids are unique in: the boot of a machine, and the namespace of a container in it."""
     try:
-        with open("/proc/sys/kernel/random/boot_id") as file:
+        with _open("/proc/sys/kernel/random/boot_id") as file:
             return f"{file.read().strip()}/{os.readlink('/proc/self/ns/pid')}"
     except OSError:
         import socket  # noqa: PLC0415 - of no use on Linux
@@ -86,7 +92,7 @@ def _started(pid: int) -> str:
     A zombie does not run. Field 22 of ``/proc/<pid>/stat``, counted after the name, which may hold anything.
     """
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
+        with _open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
     except OSError:
         return ""

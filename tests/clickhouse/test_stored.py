@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MINUTE_NS = 60_000_000_000
+# Of what ``written`` makes, in seconds.
+TIMES = {"results": "1700000001", "events": "1700000000.5"}
 
 
 def written(directory: Path, tests: int, apart_ns: int = 0, first: int = 0, **fields: Any) -> dict[str, Batch]:
@@ -68,6 +70,66 @@ def test_where_many_others_ran_at_the_time_names_say_which_rows_are_meant(
     assert ask.by_name == [False, True]
 
 
+@pytest.mark.parametrize("table", ["results", "events"])
+def test_rows_without_ids_of_the_same_time_hide_none_that_is_there(place: Place, tmp_path: Path, table: str) -> None:
+    destination, ask = place.destination(), Asked(place)
+    name = TABLES[table].name("pytest_results")
+    sent = written(tmp_path, 4)[table]
+    assert destination.prepare().answer is Answer.TAKEN
+    # as 0.2.0 writes them
+    others = f"SELECT toString(number), toDateTime64({TIMES[table]}, 3) FROM numbers(100)"
+    place.run(f"INSERT INTO {name} (nodeid, timestamp) {others}")
+    assert destination.send(sent).answer is Answer.TAKEN
+    assert absent_lines(sent, name, ask) == []
+    assert ask.by_name == [False, True]
+
+
+def test_a_row_without_an_id_says_of_no_other_that_it_is_there(place: Place) -> None:
+    destination = place.destination()
+    rows = [row(1, span_id="", nodeid="n"), row(1, nodeid="n")]
+    assert destination.send(batch(rows)).answer is Answer.TAKEN
+    assert destination.absent(batch(rows)) == batch(rows[:1]).data.splitlines(keepends=True)
+
+
+@pytest.mark.parametrize("table", ["results", "events"])
+def test_ids_may_be_null_in_a_table_of_the_users_own(place: Place, tmp_path: Path, table: str) -> None:
+    nullable = {"span_id": "Nullable(String)", "seq": "Nullable(UInt32)"}
+    name = TABLES[table].name("pytest_results")
+    columns = [f"{each.name} {nullable.get(each.name, each.type)}" for each in TABLES[table].columns]
+    order = "(nodeid, timestamp)"
+    place.run(f"CREATE TABLE {name} ({', '.join(columns)}) ENGINE = MergeTree ORDER BY {order}")
+    sent = written(tmp_path, 4)[table]
+    place.run(f"INSERT INTO {name} (nodeid, timestamp, span_id) SELECT 'n', toDateTime64({TIMES[table]}, 3), NULL")
+    destination = place.destination()
+    assert destination.absent(sent) is None
+    assert destination.send(sent).answer is Answer.TAKEN
+    assert destination.absent(sent) == []
+
+
+def test_where_a_question_of_time_may_not_read_so_much_names_say_which_rows_are_meant(
+    place: Place, tmp_path: Path
+) -> None:
+    class Limited(Asked):
+        def __call__(self, question: str) -> bytes:
+            return super().__call__(f"{question} SETTINGS max_rows_to_read = 50000")
+
+    destination, ask = place.destination(), Limited(place)
+    assert destination.prepare().answer is Answer.TAKEN
+    others = "SELECT toString(number), toDateTime64(1700000001, 3) - number FROM numbers(200000)"
+    place.run(f"INSERT INTO pytest_results (nodeid, timestamp) {others}")
+    sent = written(tmp_path, 4)["results"]
+    assert destination.send(sent).answer is Answer.TAKEN
+    assert absent_lines(sent, "pytest_results", ask) == []
+    assert ask.by_name == [False, True]
+
+
+def test_a_time_that_no_table_has_is_not_compared(place: Place) -> None:
+    destination = place.destination()
+    rows = [row(1, timestamp="9999-12-31T23:59:59.999+00:00"), row(2)]
+    assert destination.send(batch(rows[1:])).answer is Answer.TAKEN
+    assert destination.absent(batch(rows)) == batch(rows[:1]).data.splitlines(keepends=True)
+
+
 def test_a_time_that_is_no_column_of_a_row_is_not_taken_for_its_time(place: Place, tmp_path: Path) -> None:
     destination = place.destination()
     attributes = {"timestamp": "2001-01-01T00:00:00.000+00:00", "started_at": "1"}
@@ -105,6 +167,14 @@ def test_the_same_tests_of_another_run_are_other_rows(place: Place) -> None:
 def test_times_of_several_shapes_are_compared_as_times_and_not_as_texts(place: Place) -> None:
     destination = place.destination()
     times = ["2025-01-31 09:00:00.000+00:00", "2025-01-31T08:00:00.000+00:00", "2025-01-31T08:30:00.000-01:00"]
+    rows = [row(number, timestamp=time) for number, time in enumerate(times)]
+    assert destination.send(batch(rows)).answer is Answer.TAKEN
+    assert destination.absent(batch(rows)) == []
+
+
+def test_times_of_several_zones_are_compared_as_times_and_not_as_texts(place: Place) -> None:
+    destination = place.destination()
+    times = [f"2025-01-31T{text}" for text in ("09:00:00.001+00:00", "09:30:00.000+00:00", "10:00:00.000+09:00")]
     rows = [row(number, timestamp=time) for number, time in enumerate(times)]
     assert destination.send(batch(rows)).answer is Answer.TAKEN
     assert destination.absent(batch(rows)) == []

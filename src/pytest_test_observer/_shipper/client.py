@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+import io
 import os
 import select
 import signal
@@ -224,3 +226,4 @@ def _forget_pytest() -> None:
     for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     sys.path[:] = search_path()
+    builtins.open = io.open
