@@ -205,6 +205,6 @@ def _buffers(environ: Mapping[str, str]) -> Iterator[Finding]:
     for seen in surveys:
         if seen.unreadable:
             text = f"{seen.path} {seen.state}"
-            yield Finding("note", "kept on disk", text, "Whose it is may send it: pytest-observer replay")
+            yield Finding("note", "kept on disk", text, "Its owner can send it: pytest-observer replay")
     if not going:
         yield Finding("good", "kept on disk", "nothing that can be sent now" if surveys else "nothing")
