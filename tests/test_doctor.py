@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import re
 import sys
+import tempfile
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
@@ -131,6 +135,69 @@ def test_doctor_says_what_does_not_answer_and_what_is_kept(env: Env, tmp_path: P
     assert "pytest-observer replay" in result.output
 
 
+def about(env: Env, subject: str, *arguments: str) -> Any:
+    """The one finding about ``subject``: one thing that is wrong is told once."""
+    [found] = [row for row in json.loads(ask(env, "--json", *arguments).stdout)["findings"] if row["about"] == subject]
+    return found
+
+
+def test_doctor_tells_once_which_tables_do_not_recognise_repeats(
+    clickhouse_server: ClickHouse, database: str, env: Env
+) -> None:
+    for table in TABLES.values():
+        made = create_table(table, Place(database, "pytest_results"))
+        clickhouse_server.execute(made.partition("\nSETTINGS")[0])  # as version 0.2.0 made them
+    found = about(env, "tables")
+    names = [f"`{database}`.`pytest_results{ending}`" for ending in ("", "_events", "_runs")]
+    assert (found["state"], found["text"].endswith(f": {', '.join(names)}")) == ("bad", True)
+    assert found["remedy"].startswith(
+        "The next run of pytest changes that (ch_auto_migrate), or an administrator does: "
+    )
+    assert found["remedy"].count("MODIFY SETTING") == len(TABLES)
+
+
+def test_doctor_counts_what_a_replay_would_send_and_nothing_else(
+    env: Env, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    off, buffers = {**env, "PYTEST_OBSERVER_CH_URL": ""}, tmp_path / "pytest-test-observer"
+    buffers.mkdir()
+    (buffers / "notes.jsonl").write_text('{"somebody": "else"}\n')
+    assert about(off, "kept on disk")["text"] == "nothing that can be sent now"
+    # one run of version 0.2.0
+    (buffers / "run.jsonl").write_text('{"run_id": "r", "nodeid": "n", "status": "passed"}\n')
+    (buffers / "run_events.jsonl").write_text('{"run_id": "r", "nodeid": "n", "event_name": "e", "payload": {}}\n')
+    assert about(off, "kept on disk")["text"].startswith("1 run, 2 rows, ")
+    really_scan = os.scandir
+
+    def scan(path: Any) -> Any:
+        if path == str(buffers):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return really_scan(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    lines = ask(off).output.splitlines()
+    assert f"note  kept on disk: {buffers} cannot be read: Is a directory" in lines
+    assert not [line for line in lines if " 0 rows" in line or "runs," in line]
+
+
+def test_doctor_takes_the_flags_of_pytest_and_does_not_judge_ini_files(env: Env) -> None:
+    off = {**env, "PYTEST_OBSERVER_CH_URL": "", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
+    found = about(off, "OpenTelemetry", "--otlp")
+    assert (found["state"], found["text"]) == ("bad", "http://127.0.0.1:1 does not answer (Connection refused)")
+    assert "ini files of pytest are not read here" in about(off, "destination")["text"]
+    assert {row.flag for row in SETTINGS} <= set(re.findall(r"--[a-z-]+", ask(off, "--help").output))
+
+
+def test_doctor_knows_an_embedded_database_that_no_run_can_make(env: Env, tmp_path: Path) -> None:
+    pytest.importorskip("chdb", reason="needs chdb")
+    (tmp_path / "file").write_text("")
+    found = about(env, "connection", f"--ch-url=chdb://{tmp_path}/file/observer.db")
+    assert (found["state"], f"none can be made in {tmp_path}/file" in found["text"]) == ("bad", True)
+    found = about(env, "connection", f"--ch-url=chdb://{tmp_path}/new/observer.db")
+    assert (found["state"], found["remedy"]) == ("note", "The first run of pytest with --ch-url makes it.")
+
+
 @pytest.mark.parametrize("command", ["doctor", "runs"])
 def test_a_missing_engine_is_named_before_a_missing_database(
     env: Env, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
@@ -139,3 +206,4 @@ def test_a_missing_engine_is_named_before_a_missing_database(
     result = CliRunner().invoke(main, [command, f"--ch-url=chdb://{tmp_path}/none"], env=env)
     assert result.exit_code == 1
     assert "pip install 'pytest-test-observer[embedded]'" in result.output
+    assert "start the server" not in result.output

@@ -187,6 +187,10 @@ def test_the_wheel_has_all_modules_types_licence_and_entry_points(built: Path) -
     assert "[pytest11]\ntest_observer = pytest_test_observer.plugin" in text["entry_points.txt"]
     assert "[console_scripts]\npytest-observer = pytest_test_observer._cli:main" in text["entry_points.txt"]
     assert "Requires-Python: >=3.10" in text["METADATA"]
+    tried = re.search(r"^PYTHONS = \[(.*)\]$", (ROOT / "noxfile.py").read_text(), re.MULTILINE)
+    assert tried is not None
+    told = re.findall(r"^Classifier: Programming Language :: Python :: (3\.\d+)$", text["METADATA"], re.MULTILINE)
+    assert told == re.findall(r"3\.\d+", tried[1])
 
 
 def test_the_source_distribution_has_all_that_the_repository_has(built: Path) -> None:

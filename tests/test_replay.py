@@ -194,17 +194,18 @@ def test_what_is_no_file_is_refused_and_not_waited_for(kept: Replayer, tmp_path:
     )
 
 
-@pytest.mark.parametrize("name", ["", "run.jsonl"])
+@pytest.mark.parametrize("name", ["", "run.jsonl", "artifact"])
 def test_what_cannot_be_read_is_told_and_the_others_are_sent(
     kept: Replayer, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """Of a run as root, say, with the cache of another user. Root itself may read all, so the denial is made here."""
     kept.keep_run(3)
     (kept.buffers / "run.meta.jsonl").unlink()
+    (kept.buffers / "artifact").mkdir()
     denied = str(kept.buffers / name).rstrip("/")
     other = kept.temporary / "pytest-test-observer-0"
     shutil.copytree(kept.buffers, other)
-    really_open, really_list = builtins.open, os.listdir
+    really_open, really_scan = builtins.open, os.scandir
 
     def refuse(really: Callable[..., Any]) -> Callable[..., Any]:
         def refusing(path: Any, *arguments: Any, **options: Any) -> Any:
@@ -215,10 +216,10 @@ def test_what_cannot_be_read_is_told_and_the_others_are_sent(
         return refusing
 
     monkeypatch.setattr(builtins, "open", refuse(really_open))
-    monkeypatch.setattr(os, "listdir", refuse(really_list))
+    monkeypatch.setattr(os, "scandir", refuse(really_scan))
     monkeypatch.setattr(tempfile, "tempdir", str(kept.temporary))
     looked = kept.replay("--dry-run")
-    assert looked.lines[0] == f"{denied}: 0 rows, 0 bytes, cannot be read: Permission denied"
+    assert f"{denied}: 0 rows, 0 bytes, cannot be read: Permission denied" in looked.lines
     done = kept.replay()
     assert done.code == 1
     assert f"{denied}: not sent: Permission denied ({denied})" in done.lines

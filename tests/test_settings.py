@@ -134,10 +134,12 @@ def test_an_empty_variable_or_ini_value_counts_as_not_set(row: Row) -> None:
     assert settings.sources[row[2]] == "default"
 
 
-def test_surrounding_whitespace_is_cut_from_all_but_the_password() -> None:
-    environ = {"PYTEST_OBSERVER_CH_URL": " host:1\n", "PYTEST_OBSERVER_CH_PASSWORD": " \n"}
+def test_surrounding_whitespace_is_cut_and_from_the_password_only_the_line_break_of_a_secret_of_ci() -> None:
+    environ = {"PYTEST_OBSERVER_CH_URL": " host:1\n", "PYTEST_OBSERVER_CH_PASSWORD": " pass word \r\n"}
     settings = resolve_layers({}, environ, {"ch_db": " \n"})
-    assert (settings.ch_url, settings.ch_password, settings.ch_db) == ("host:1", " \n", "default")
+    assert (settings.ch_url, settings.ch_password, settings.ch_db) == ("host:1", " pass word ", "default")
+    settings = resolve_layers({}, {"PYTEST_OBSERVER_CH_PASSWORD": "\n"}, {"ch_password": "of the file"})
+    assert settings.ch_password == "of the file"
 
 
 @pytest.mark.parametrize("word", ["true", "1", "yes", "on", "TRUE", "On"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from importlib import metadata
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,7 +12,8 @@ from pytest_test_observer._columns import TABLES
 from pytest_test_observer._destinations._answers import READONLY_USER, reply_to
 from pytest_test_observer._destinations._tables import is_readonly, read_tables
 from pytest_test_observer._destinations.config import destinations_of
-from pytest_test_observer._destinations.schema import one_line, plan
+from pytest_test_observer._destinations.schema import forgets_inserts, one_line, plan
+from pytest_test_observer._journal.files import EVENTS_SUFFIX, SUFFIX
 from pytest_test_observer._reading import ReadingError, open_reader
 from pytest_test_observer._replay.find import buffer_directories, find
 from pytest_test_observer._replay.survey import survey
@@ -29,12 +31,19 @@ __all__ = ["Finding", "examine"]
 
 _PACKAGES = ("pytest", "clickhouse-connect", "chdb", "opentelemetry-sdk")
 _CONNECT_S = 3.0
+_NO_DESTINATION = "none on the command line or in the environment; ini files of pytest are not read here"
+_ENGINE_REMEDY = "Do what is said there; runs keep their results on disk meanwhile."
+_SERVER_REMEDY = "Correct the setting that is named, or start the server; runs keep their results on disk meanwhile."
 # Whoever writes results needs these; whoever makes the tables too: auto-migrate.
 _NEEDED = ("SELECT", "INSERT")
 # What becomes of a missing table, column or setting, by whether ch_auto_migrate is on.
 _MAKES = {
     True: "The next run of pytest adds them (ch_auto_migrate), or an administrator does: ",
     False: "ch_auto_migrate is off, so nothing is written until an administrator runs: ",
+}
+_GUARDS = {
+    True: "The next run of pytest changes that (ch_auto_migrate), or an administrator does: ",
+    False: "ch_auto_migrate is off, so an administrator has to: ",
 }
 
 
@@ -52,8 +61,8 @@ def examine(settings: Settings, environ: Mapping[str, str], on_wait: Callable[[s
     destinations = destinations_of(settings, environ)
     findings = [Finding("good", "versions", ", ".join(_versions()))]
     if not destinations:
-        remedy = "Give --ch-url or --otlp-endpoint to pytest, in the environment or in its ini file."
-        findings.append(Finding("note", "destination", "none is configured here, so the plugin does nothing", remedy))
+        remedy = "Without one the plugin does nothing: give --ch-url or --otlp-endpoint, to pytest as well."
+        findings.append(Finding("note", "destination", _NO_DESTINATION, remedy))
     if destinations.clickhouse is not None:
         findings += _clickhouse(destinations.clickhouse, on_wait)
     if destinations.otlp is not None:
@@ -81,10 +90,21 @@ def _clickhouse(settings: ClickHouseSettings, on_wait: Callable[[str], None]) ->
             return [*findings, *_rights(reader), *_schema(reader)]
     except ReadingError as error:
         if error.empty:
-            remedy = "The first run of pytest with --ch-url makes it."
-            return [Finding("note", "connection", f"{settings.label}: {error}", remedy)]
-        remedy = "Correct the setting that is named, or start the server; runs keep their results on disk meanwhile."
+            return [_not_yet_made(settings)]
+        remedy = _ENGINE_REMEDY if settings.embedded else _SERVER_REMEDY
         return [Finding("bad", "connection", f"{settings.label}: {error}", remedy)]
+
+
+def _not_yet_made(settings: ClickHouseSettings) -> Finding:
+    """Tell whether a run of pytest could make the embedded database: by the directory that it would be made in."""
+    above = settings.path
+    while not os.path.lexists(above):
+        above = os.path.dirname(above)
+    if os.path.isdir(above) and os.access(above, os.W_OK | os.X_OK):
+        text = f"{settings.label}: no database is there yet"
+        return Finding("note", "connection", text, "The first run of pytest with --ch-url makes it.")
+    text = f"{settings.label}: no database is there, and none can be made in {above}"
+    return Finding("bad", "connection", text, "Choose another path for --ch-url, or let this user write there.")
 
 
 def _rights(reader: Reader) -> Iterator[Finding]:
@@ -140,9 +160,15 @@ def _schema(reader: Reader) -> Iterator[Finding]:
         state = "bad" if missing or not reader.settings.auto_migrate else "note"
         text = f"missing: {', '.join([*absent, *missing])}"
         yield Finding(state, "tables", text, makes + "; ".join(map(one_line, todo.statements)))
-    for guard in todo.guards:
-        text = "repeats are not recognised: the table keeps no record of inserts (deduplication window)"
-        yield Finding("bad", "tables", text, makes + one_line(guard))
+    if todo.guards:
+        forgetful = [
+            reader.place.of(table)
+            for key, table in TABLES.items()
+            if key in found and forgets_inserts(found[key].engine_full)
+        ]
+        text = f"repeats are not recognised, no record of inserts (deduplication window): {', '.join(forgetful)}"
+        remedy = _GUARDS[reader.settings.auto_migrate] + "; ".join(map(one_line, todo.guards))
+        yield Finding("bad", "tables", text, remedy)
     for note in todo.notes:
         yield Finding("note", "tables", note)
     if not (todo.statements or todo.guards):
@@ -168,9 +194,17 @@ def _otlp(settings: OtlpSettings) -> Iterator[Finding]:
 
 def _buffers(environ: Mapping[str, str]) -> Iterator[Finding]:
     surveys = [survey(thing) for thing in find(buffer_directories(environ))]
-    if not surveys:
-        yield Finding("good", "kept on disk", "nothing")
-        return
-    rows, size = sum(seen.rows for seen in surveys), sum(seen.size for seen in surveys)
-    text = f"{counted(len(surveys), 'run')}, {counted(rows, 'row')}, {size:,} bytes"
-    yield Finding("note", "kept on disk", text, "Send them with: pytest-observer replay (--dry-run lists them)")
+    going = [seen for seen in surveys if seen.goes]
+    if going:
+        # version 0.2.0 kept events in a file of their own
+        runs = {seen.path.removesuffix(SUFFIX).removesuffix(EVENTS_SUFFIX.removesuffix(SUFFIX)) for seen in going}
+        rows, size = sum(seen.rows for seen in going), sum(seen.size for seen in going)
+        text = f"{counted(len(runs), 'run')}, {counted(rows, 'row')}, {size:,} bytes"
+        remedy = "Send them with: pytest-observer replay (--dry-run lists them)"
+        yield Finding("note", "kept on disk", text, remedy)
+    for seen in surveys:
+        if seen.unreadable:
+            text = f"{seen.path} {seen.state}"
+            yield Finding("note", "kept on disk", text, "Its owner can send it: pytest-observer replay")
+    if not going:
+        yield Finding("good", "kept on disk", "nothing that can be sent now" if surveys else "nothing")

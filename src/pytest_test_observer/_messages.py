@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 PREFIX = "test-observer:"
 # Settings that a replay needs as the run had them; the password is not one for a command line.
-_TOLD = ("ch_user", "ch_db", "ch_table", "ch_cluster")
+_TOLD = ("ch_user", "ch_db", "ch_table", "ch_auto_migrate", "ch_cluster")
 
 
 class ObserverWarning(pytest.PytestWarning):
@@ -64,6 +64,7 @@ def summary(outcome: Outcome) -> str:
 def replay_command(settings: Settings, path: str) -> str:
     """Return the command that sends a kept journal, without secrets: those it takes from the environment."""
     from pytest_test_observer._destinations.config import destinations_of  # noqa: PLC0415 - only where something was kept
+    from pytest_test_observer._settings import SETTINGS  # noqa: PLC0415 - likewise
     from pytest_test_observer._target import parse_clickhouse, parse_otlp  # noqa: PLC0415 - likewise
 
     flags = [f"--ch-url={parse_clickhouse(settings.ch_url).label}"] if settings.ch_url else []
@@ -73,8 +74,10 @@ def replay_command(settings: Settings, path: str) -> str:
         flags.append(f"--otlp-endpoint={parse_otlp(given).label if given else otlp.endpoint}")
         if otlp.protocol != "grpc":  # what replay takes by itself
             flags.append(f"--otlp-protocol={otlp.protocol}")
-    told = [name for name in _TOLD if settings.sources[name] != "default"]
-    flags += [f"--{name.replace('_', '-')}={getattr(settings, name)}" for name in told]
+    told = [
+        row for row in SETTINGS if settings.ch_url and row.name in _TOLD and settings.sources[row.name] != "default"
+    ]
+    flags += [f"{row.flag}={row.shown(getattr(settings, row.name))}" for row in told]
     return shlex.join(["pytest-observer", "replay", *flags, path])
 
 

@@ -247,7 +247,7 @@ def _as_text(row: Setting, given: object) -> str:
 
 def _stripped(row: Setting, text: str) -> str:
     # CI secrets often end in a line break; in a password a space can be meant.
-    return text if row.secret else text.strip()
+    return text.rstrip("\r\n") if row.secret else text.strip()
 
 
 def _origin(row: Setting, source: str) -> str:

@@ -163,7 +163,7 @@ def _scheme(text: str) -> tuple[str, str]:
 
 def _check_scheme(scheme: str) -> None:
     if scheme and scheme not in _DEFAULT_PORTS:
-        raise _UrlError("its scheme is another")
+        raise _UrlError("its scheme is none of these")
 
 
 def _check_characters(text: str, *, spaces: bool = False) -> None:

@@ -16,7 +16,7 @@ from pytest_test_observer._settings import SETTINGS, shown
 if TYPE_CHECKING:
     from pytest_test_observer._doctor import Finding
 
-_OTHERS = tuple(row for row in SETTINGS if row not in CLICKHOUSE_SETTINGS and row.metavar)
+_OTHERS = tuple(row for row in SETTINGS if row not in CLICKHOUSE_SETTINGS)
 _EXAMPLES = """
 \b
 Examples:

@@ -31,8 +31,8 @@ _WAYS = {"retry": "passed_on_retry", "commit": "mixed_commits"}
         (Column("how"), lambda test: " ".join(way for way, there in _WAYS.items() if test[there])),
         (Column("what it said", spare=True), lambda test: first_line(test["error_message"], 40)),
     ),
-    none="No flaky tests since then. A test is flaky when it passes after a failed attempt (pytest-rerunfailures "
-    "repeats them), or passes and fails under one commit and variant.",
+    none="No flaky tests in the time looked at (--since). A test is flaky when it passes after a failed attempt "
+    "(pytest-rerunfailures repeats them), or passes and fails under one commit and variant.",
 )
 def flaky(reader: Reader, filters: Filters) -> list[dict[str, Any]]:
     """List flaky tests, those that flake most often first.

@@ -47,9 +47,10 @@ def setting_options(rows: Iterable[Setting]) -> Callable[[_Command], _Command]:
         for row in reversed(list(rows)):
             text = f"{_help(row)} [{row.env}; default: {row.default or 'none'}]"
             words = completing(*row.metavar.split("|")) if "|" in row.metavar else None
-            option = click.option(
-                row.flag, row.name, metavar=row.metavar, default=None, help=text, shell_complete=words
-            )
+            kind: dict[str, Any] = {"metavar": row.metavar, "shell_complete": words}
+            if not row.metavar:
+                kind = {"is_flag": True, "flag_value": "true", "type": str}
+            option = click.option(row.flag, row.name, default=None, help=text, **kind)
             command = option(command)
         return command
 

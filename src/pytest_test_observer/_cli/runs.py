@@ -38,7 +38,8 @@ def _status(run: dict[str, Any]) -> str:
         (Column("skipped", right=True, spare=True), lambda run: run["skipped"]),
         (Column("time", right=True), lambda run: seconds(run["duration"])),
     ),
-    none="No runs there since then: pytest records them with --ch-url. A longer --since or fewer filters show more.",
+    none="No runs there in the time looked at: pytest records them with --ch-url. A longer --since or fewer filters "
+    "show more.",
 )
 def runs(reader: Reader, filters: Filters) -> list[dict[str, Any]]:
     """List runs, the latest first.

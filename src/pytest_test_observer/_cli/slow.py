@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         (Column("trend", right=True), lambda test: "" if test["trend"] is None else f"x{test['trend']:.1f}"),
         (Column("course"), lambda test: sparkline(test["points"]).strip()),
     ),
-    none="No finished tests since then. A longer --since or fewer filters show more.",
+    none="No finished tests in the time looked at. A longer --since or fewer filters show more.",
 )
 def slow(reader: Reader, filters: Filters) -> list[dict[str, Any]]:
     """List the tests that cost most time.

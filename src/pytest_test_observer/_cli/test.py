@@ -32,7 +32,7 @@ Examples:
   pytest-observer test test_pay --branch=main --since=8w
   pytest-observer test test_pay --json | jq .pass_rate
 {EXIT_CODES}"""
-_NONE = "no results of such a test since then; a longer --since or fewer filters find more."
+_NONE = "no results of such a test in the time looked at; a longer --since or fewer filters find more."
 # What tells tests of one node id apart.
 _PLACE = ("service", "repository")
 # Runs of a sparkline.

@@ -71,17 +71,14 @@ def _files(path: str) -> Iterator[str]:
     if not os.path.isdir(path):
         yield path
         return
-    try:
-        os.listdir(path)
-    except OSError:
-        yield path  # whoever opens it will say why
-        return
-    for directory, inner, names in os.walk(path):
+    denied: list[OSError] = []
+    for directory, inner, names in os.walk(path, onerror=denied.append):
         inner[:] = sorted(name for name in inner if name != QUARANTINE)
         for name in sorted(names):
             file = os.path.join(directory, name)
             if name.endswith(SUFFIX) and os.path.isfile(file):
                 yield file
+    yield from (error.filename for error in denied)  # whoever opens it will say why
 
 
 def _thing(path: str) -> Found:

@@ -19,7 +19,7 @@ _CHUNK = 1 << 20
 class Survey(NamedTuple):
     """What waits in a file or a run's files: ``state`` in words, ``rows`` in lines, ``size`` in bytes.
 
-    ``goes`` tells whether a replay would send it now.
+    ``goes`` tells whether a replay would send it now, ``unreadable`` whether this user may not even look.
     """
 
     path: str
@@ -27,6 +27,7 @@ class Survey(NamedTuple):
     rows: int = 0
     size: int = 0
     goes: bool = False
+    unreadable: bool = False
 
 
 def survey(thing: Found) -> Survey:
@@ -34,7 +35,7 @@ def survey(thing: Found) -> Survey:
     try:
         return _run(thing.run) if thing.run else _lone(thing)
     except OSError as error:
-        return Survey(thing.path, f"cannot be read: {error.strerror or error}")
+        return Survey(thing.path, f"cannot be read: {error.strerror or error}", unreadable=True)
 
 
 def _lone(thing: Found) -> Survey:
