@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import ClassVar
 
 import pytest
 
@@ -21,7 +22,8 @@ class Tests:
     """The tests of this process: the one that runs."""
 
     location: tuple[str, int | None, str] | None = None
-    current = Extras(1, 1)
+    current = heard = Extras(1, 1)
+    unheard: ClassVar[dict[str, list[Extras]]] = {}
 
     def extras_for(self, _report: pytest.TestReport) -> Extras:
         """Every report is of the test that runs."""
