@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import ClassVar
 
 import pytest
 
@@ -23,7 +22,9 @@ class Tests:
 
     location: tuple[str, int | None, str] | None = None
     current = heard = Extras(1, 1)
-    unheard: ClassVar[dict[str, list[Extras]]] = {}
+
+    def __init__(self) -> None:
+        self.unheard: dict[str, list[Extras]] = {}
 
     def extras_for(self, _report: pytest.TestReport) -> Extras:
         """Every report is of the test that runs."""

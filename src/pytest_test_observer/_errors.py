@@ -53,7 +53,7 @@ def reason(report: Report, cover: Cover = NO_SECRETS) -> str:
     if hasattr(report, "wasxfail"):
         text = str(report.wasxfail).removeprefix("reason: ")
     elif isinstance(report.longrepr, tuple):
-        text = in_words(report.longrepr[-1] if report.longrepr else "").removeprefix("Skipped: ")
+        text = "".join(map(in_words, report.longrepr[2:])).removeprefix("Skipped: ")
     else:
         text = _longrepr(report)
     return cover(text, MESSAGE_LIMIT)

@@ -56,7 +56,7 @@ class TestsHere(Protocol):
     location: ItemLocation | None
     current: Extras
     heard: Extras
-    unheard: Mapping[str, Sequence[Extras]]
+    unheard: dict[str, list[Extras]]
 
     def extras_for(self, report: pytest.TestReport) -> Extras | None:
         """Return what belongs to a report that is about to be logged, None where the report is from elsewhere."""
@@ -237,6 +237,8 @@ class Recorder:
     def _end(self, gathered: Gathered, extras: Extras | None) -> None:
         gathered.is_over = True
         key = gathered.key
+        if key is None:
+            return  # what stands for an attempt that is over
         del self._open[key]
         self._ended[key.worker] = key
         if gathered.is_ordinary and extras is not None and self._is_ordinary(extras):
