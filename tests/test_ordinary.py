@@ -23,6 +23,8 @@ class Tests:
     location: tuple[str, int | None, str] | None = None
     current = heard = Extras(1, 1)
 
+    __test__ = False
+
     def __init__(self) -> None:
         self.unheard: dict[str, list[Extras]] = {}
 
