@@ -21,7 +21,12 @@ class Tests:
     """The tests of this process: the one that runs."""
 
     location: tuple[str, int | None, str] | None = None
-    current = Extras(1, 1)
+    current = heard = Extras(1, 1)
+
+    __test__ = False
+
+    def __init__(self) -> None:
+        self.unheard: dict[str, list[Extras]] = {}
 
     def extras_for(self, _report: pytest.TestReport) -> Extras:
         """Every report is of the test that runs."""

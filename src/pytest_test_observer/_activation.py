@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # Set in the environment of processes of ours.
 INERT = "PYTEST_TEST_OBSERVER_INERT"
 WORKER_KEY = "test_observer"
+# Set by plugins that run tests in pytests of their own and report them here: pytest-isolated. Those get our flags too.
+_TOLD_ELSEWHERE = "PYTEST_RUNNING_IN_SUBPROCESS"
 # Where modules are looked for before conftest files put the tests' directories in front.
 _FIRST_SEARCH_PATH = tuple(sys.path)
 
@@ -65,7 +67,7 @@ def settings_if_active(config: pytest.Config) -> Settings | None:
     environment are reported once and leave the plugin off, because a secret that CI lacks must not fail a
     build.
     """
-    if INERT in os.environ:
+    if INERT in os.environ or _TOLD_ELSEWHERE in os.environ:
         return None
     # A pytest inside an observed test inherits our settings; only its own command line can mean it.
     nested = "PYTEST_CURRENT_TEST" in os.environ

@@ -6,12 +6,13 @@ Adds to the reports what they lack and marks down what is running, so that a dea
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import pytest
 
 from pytest_test_observer._clock import Clock
 from pytest_test_observer._extras import Extras, MeasuredPhase, take
+from pytest_test_observer._gathered import is_subtest
 from pytest_test_observer._record import NS_PER_S, AllureMeta, Event, FixtureTimes
 from pytest_test_observer._verdict import PHASES
 from pytest_test_observer.plugin import NEST_MARKER
@@ -22,9 +23,12 @@ if TYPE_CHECKING:
     from pytest_test_observer._gathered import ItemLocation
     from pytest_test_observer._ids import SpanIds
 
-_attempts = pytest.StashKey[int]()
+# Node id of an item's last attempt, with its number where that is not 1: copies of an item share its stash.
+_attempts = pytest.StashKey["str | tuple[str, int]"]()
 # Seconds by which pytest's clock may differ from ours before it is taken for frozen.
 _SKEW = 1.0
+# Tests whose attempts wait to be told of; plugins that do so do it class by class.
+_MOST_UNHEARD = 10_000
 _NO_ERRORS = (pytest.skip.Exception, pytest.xfail.Exception)
 
 
@@ -51,8 +55,20 @@ class Marks(Protocol):
         """The running attempt enters its next phase."""
 
 
+class _Aside(NamedTuple):
+    """What is known of an attempt that goes on after others."""
+
+    location: ItemLocation | None
+    extras: Extras
+    phase: str
+    since: float
+    before: tuple[str, MeasuredPhase | None, float]
+
+
 class Capture:
     """Keeps the extras of the attempt that is running now.
+
+    Some plugins run tests in turns, a phase of each, or tell of attempts only after others have run: those wait aside.
 
     ``read_allure`` returns what Allure knows of an item, None where allure-pytest is absent; ``keep_events`` is
     the setting ``custom_events``. ``nest`` is there under ``observer_nest``; ``load_nest`` makes it where only a
@@ -78,6 +94,11 @@ class Capture:
         self._occurrences: dict[pytest.Item, int] = {}
         # of the attempt that began last
         self.current = Extras(1, 1)
+        self.heard = self.current
+        """The last attempt of which a report was logged."""
+        self.unheard: dict[str, list[Extras]] = {}
+        """Attempts that are over and of which no report was logged yet, by node id."""
+        self._aside: dict[str, _Aside] = {}
         self.nodeid = ""
         self.location: ItemLocation | None = None
         self._phase = PHASES[0]
@@ -95,15 +116,15 @@ class Capture:
 
     def begin(self, item: pytest.Item) -> None:
         """Start an attempt: called before anything of its setup."""
-        self.nodeid = nodeid = item.nodeid
+        nodeid, current = item.nodeid, self.current
+        if current is not self.heard or not current.complete:
+            self._leave(nodeid)
+        self.nodeid = nodeid
         self.location = location = item.location
         self._phase = PHASES[0]
         now_ns = self._now_ns()
         self._since = now_ns / NS_PER_S
-        occurrence = self._occurrences.get(item, 1) if self._occurrences else 1
-        stash = item.stash
-        attempt = stash[_attempts] + 1 if _attempts in stash else 1
-        stash[_attempts] = attempt  # pytest keeps the stash of each item anyway; a table of ours would grow
+        occurrence, attempt = self._number(item, nodeid)
         markers = markers_of(item)
         span = None
         try:
@@ -112,6 +133,41 @@ class Capture:
         finally:
             self.current = Extras(occurrence, attempt, markers=markers, span=span)
             self._marks.start(nodeid, location, self.current, now_ns)
+
+    def _number(self, item: pytest.Item, nodeid: str) -> tuple[int, int]:
+        """Count an attempt; returns which of the items of that node id it is of, and its number."""
+        occurrence = self._occurrences.get(item, 1) if self._occurrences else 1
+        stash = item.stash
+        # pytest keeps the stash of each item anyway; a table of ours would grow
+        if _attempts in stash:
+            known = stash[_attempts]
+            last, number = (known, 1) if isinstance(known, str) else known
+            if last == nodeid:
+                stash[_attempts] = nodeid, number + 1
+                return occurrence, number + 1
+        stash[_attempts] = nodeid
+        return occurrence, 1
+
+    def _leave(self, nodeid: str) -> None:
+        """Put the running attempt aside for one of ``nodeid``: more will be heard of it."""
+        if self.current.complete:
+            if self.current is not self.heard:
+                self.unheard.setdefault(self.nodeid, []).append(self.current)
+                if len(self.unheard) > _MOST_UNHEARD:
+                    del self.unheard[next(iter(self.unheard))]
+        elif self.nodeid != nodeid:
+            self._aside[self.nodeid] = _Aside(self.location, self.current, self._phase, self._since, self._before)
+
+    def _turn_to(self, item: pytest.Item, since: float) -> None:
+        """Go on with an attempt that was put aside, or with one whose beginning pytest's hooks were not told."""
+        nodeid = item.nodeid
+        self._leave(nodeid)
+        aside = self._aside.pop(nodeid, None)
+        if aside is None:
+            extras = Extras(*self._number(item, nodeid), markers=markers_of(item))
+            aside = _Aside(item.location, extras, PHASES[0], since, (PHASES[0], None, 0.0))
+        self.nodeid = nodeid
+        self.location, self.current, self._phase, self._since, self._before = aside
 
     def _nested(self, item: pytest.Item, occurrence: int, attempt: int) -> SpanIds | None:
         if self._nest is not None:
@@ -126,10 +182,11 @@ class Capture:
         """Return the span of the running test as environment variables, where it is nested."""
         return self._nest.environment() if self._nest is not None else {}
 
-    def add_event(self, name: str, payload: dict[str, str]) -> None:
-        """Keep a custom event of the running attempt."""
+    def add_event(self, nodeid: str, name: str, payload: dict[str, str]) -> None:
+        """Keep a custom event of the running attempt of a test."""
         if self._keep_events:
-            events = self.current.events
+            aside = self._aside.get(nodeid) if nodeid != self.nodeid else None
+            events = (aside.extras if aside is not None else self.current).events
             events.append(Event(Clock.time_ns(), len(events), name, dict(sorted(payload.items()))))
 
     def add_fixture(self, times: FixtureTimes) -> None:
@@ -138,6 +195,8 @@ class Capture:
 
     def ended(self, item: pytest.Item, call: pytest.CallInfo[Any]) -> None:
         """Take in how a phase went; subtests come here too, before the call that they belong to."""
+        if item.location is not self.location and item.nodeid != self.nodeid:
+            self._turn_to(item, call.start)
         extras, when = self.current, call.when
         # unittest keeps from pytest what ended a phase, and pytest moves it into ``call`` only after us
         kept: list[pytest.ExceptionInfo[BaseException]] | None = getattr(item, "_excinfo", None)
@@ -180,17 +239,46 @@ class Capture:
         """
         # a report has its item's location, the very object, where nobody made it anew
         if report.location is not self.location and report.nodeid != self.nodeid:
-            return self._take_over(report)
-        if "context" in report.__dict__:
+            return self._of_another(report)
+        if self.unheard and report.when == "setup":
+            self._recall(report.nodeid)
+        self.heard = self.current
+        if is_subtest(report):
             self._take_back(report.when)
         return self.current
 
-    def _take_over(self, report: pytest.TestReport) -> Extras | None:
-        """Go on with the extras that a report brings from a fork; its other reports have none of their own."""
-        extras = take(report)
-        if extras is not None:
-            self.nodeid, self.location, self.current = report.nodeid, report.location, extras
+    def _of_another(self, report: pytest.TestReport) -> Extras | None:
+        """Return the extras of a test that is not the one that began last."""
+        nodeid = report.nodeid
+        if nodeid in self._aside:
+            return self._aside[nodeid].extras
+        waiting = self.unheard.get(nodeid)
+        extras = self._next_unheard(nodeid) if waiting else take(report)
+        if extras is not None:  # the other reports of the attempt have none of their own
+            self._leave(nodeid)
+            self.nodeid, self.location, self.current = nodeid, report.location, extras
+            self.heard = extras
         return extras
+
+    def _recall(self, nodeid: str) -> None:
+        """Find the attempt whose first report this is, where earlier ones of the same test have waited."""
+        waiting = self.unheard.get(nodeid)
+        if not waiting:
+            return
+        if self.current is self.heard:
+            self.current = self._next_unheard(nodeid)
+        elif self.current.complete:
+            waiting.append(self.current)
+            self.current = self._next_unheard(nodeid)
+        else:  # reports of this one come while it runs: those before it had none, and do not count
+            self.current.attempt = max(1, self.current.attempt - len(waiting))
+            del self.unheard[nodeid]
+
+    def _next_unheard(self, nodeid: str) -> Extras:
+        waiting = self.unheard[nodeid]
+        if len(waiting) == 1:
+            del self.unheard[nodeid]
+        return waiting.pop(0)
 
     def _take_back(self, when: str) -> None:
         """Go back to before the phase that seemed to end last: it was a subtest that ended."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_test_observer._text import MESSAGE_LIMIT, NO_SECRETS, STACKTRACE_LIMIT, Cover, capped
+from pytest_test_observer._text import MESSAGE_LIMIT, NO_SECRETS, STACKTRACE_LIMIT, Cover, capped, in_words
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -31,7 +31,7 @@ NO_ERROR = ErrorText()
 
 def error_text(report: Report, cover: Cover = NO_SECRETS) -> ErrorText:
     """Return what ``report`` says of its failure, without the secrets of ``cover``."""
-    stacktrace = cover(report.longreprtext, STACKTRACE_LIMIT)
+    stacktrace = cover(_longrepr(report), STACKTRACE_LIMIT)
     crash = getattr(report.longrepr, "reprcrash", None)
     message = str(getattr(crash, "message", "") or _said(stacktrace))
     return ErrorText(cover(message, MESSAGE_LIMIT), stacktrace)
@@ -53,9 +53,9 @@ def reason(report: Report, cover: Cover = NO_SECRETS) -> str:
     if hasattr(report, "wasxfail"):
         text = str(report.wasxfail).removeprefix("reason: ")
     elif isinstance(report.longrepr, tuple):
-        text = str(report.longrepr[2]).removeprefix("Skipped: ")
+        text = "".join(map(in_words, report.longrepr[2:])).removeprefix("Skipped: ")
     else:
-        text = report.longreprtext
+        text = _longrepr(report)
     return cover(text, MESSAGE_LIMIT)
 
 
@@ -64,6 +64,14 @@ def type_and_message(text: ErrorText) -> tuple[str, ErrorText]:
     head, colon, _ = text.message.partition(": ")
     error_type = head if colon and head.replace(".", "").isidentifier() else "CollectError"
     return error_type, joined([text], error_type)
+
+
+def _longrepr(report: Report) -> str:
+    """Return the text of a report's error; items that are no Python functions bring objects of their own for it."""
+    try:
+        return report.longreprtext
+    except Exception as error:  # noqa: BLE001 - whatever it is, the test has a row
+        return f"<{type(report.longrepr).__name__}: {type(error).__name__} in toterminal()>"
 
 
 def _said(text: str) -> str:

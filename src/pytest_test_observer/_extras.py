@@ -57,6 +57,8 @@ class Extras(msgspec.Struct, array_like=True):
 
 # What reports of a first attempt carry that come before its last and say more than that a phase passed.
 _FIRST = encode(Extras(1, 1))
+# What reports of tests carry that our hooks on the worker know nothing of: they ran elsewhere (pytest-isolate).
+_UNKNOWN = b""
 
 
 class Packer:
@@ -68,8 +70,8 @@ class Packer:
     def pack(self, report: pytest.TestReport, extras: Extras | None) -> None:
         """Hang ``extras`` on ``report``: all of them on an attempt's last, on others what tells the attempt apart."""
         if extras is None:
-            return
-        if extras.complete:
+            packed = _UNKNOWN
+        elif extras.complete:
             packed = encode(extras)
             self._let_go(report)
         elif extras.attempt == extras.occurrence == 1:
@@ -98,11 +100,18 @@ def _decoder() -> msgspec.json.Decoder[Extras]:
 
 
 def take(report: pytest.TestReport) -> Extras | None:
-    """Remove the extras from a worker's report, before any other reporter sees them, and return them."""
+    """Remove the extras that a report brings along, before any other reporter sees them, and return them."""
     packed = _remove(report)
-    if packed is None:
+    if not packed:
         return None
     return Extras(1, 1) if packed == _FIRST else _decoder().decode(packed)
+
+
+def take_from_worker(report: pytest.TestReport) -> Extras | None:
+    """Do the same with a report of an xdist worker, which may be one that goes without."""
+    if ATTRIBUTE not in report.__dict__ and _goes_without(report):
+        return Extras(1, 1)
+    return take(report)
 
 
 def _remove(report: pytest.TestReport) -> bytes | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_test_observer._errors import NO_ERROR, ErrorText, error_text, joined, reason
 from pytest_test_observer._record import NS_PER_S, PhaseTimes
@@ -12,7 +12,7 @@ from pytest_test_observer._text import NO_SECRETS, Cover, in_words, storable
 from pytest_test_observer._verdict import PHASES, Attempt, Phase, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     import pytest
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # The last that is reported of such an attempt with pytest-retry: its setup and teardown it keeps to itself.
 RETRIED = "retried"
+_PAIR = 2
 _NOT_FAILED = ("passed", "skipped")
 # What reports of an attempt say that is made again: pytest-rerunfailures the one, pytest-retry the other.
 _REPEATED = ("rerun", RETRIED)
@@ -60,6 +61,11 @@ def ungrouped(nodeid: str) -> str:
     # neither directories nor parameters: an "@" there belongs to the test
     at = nodeid.find("@", max(nodeid.rfind("]"), nodeid.rfind("::")))
     return nodeid if at < 0 else nodeid[:at]
+
+
+def is_subtest(report: pytest.TestReport) -> bool:
+    """Whether a report is of a subtest; a conftest file may call something of its own ``context`` as well."""
+    return "context" in report.__dict__ and type(report).__name__.lower() == "subtestreport"
 
 
 def just_passed(report: pytest.TestReport) -> bool:
@@ -119,8 +125,7 @@ class Gathered:
         if said != "passed" or xfail:
             self._add_trouble(report, when, said)
         if report.user_properties:
-            pairs = {in_words(name): in_words(value) for name, value in report.user_properties}
-            self.attributes = dict(sorted(pairs.items()))
+            self.attributes = _pairs(report.user_properties)
 
     def _phase(self, report: pytest.TestReport, said: str, *, xfail: bool = False) -> Phase:
         measured = self.extras.phases.get(report.when) if self.extras else None
@@ -151,6 +156,11 @@ class Gathered:
             when: Phase(phase.outcome, phase.duration, phase.start, phase.stop) for when, phase in extras.phases.items()
         }
         self._phases = _in_order({**measured, **self.phases})
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether the reports there are could be all: of a call, or of what kept it from being made."""
+        return "call" in self.phases or any(phase.outcome != "passed" for phase in self.phases.values())
 
     @property
     def is_ordinary(self) -> bool:
@@ -206,6 +216,15 @@ class Gathered:
         """Seconds that a phase took, 0 if it did not run."""
         phase = self.phases.get(when)
         return phase.duration if phase is not None else 0.0
+
+
+def _pairs(properties: Iterable[Any]) -> dict[str, str]:
+    """Return what a suite recorded, by name; what is no pair, as nobody checks, stands under its number."""
+    pairs = {}
+    for number, given in enumerate(properties):
+        name, value = given if isinstance(given, (tuple, list)) and len(given) == _PAIR else (number, given)
+        pairs[in_words(name)] = in_words(value)
+    return dict(sorted(pairs.items()))
 
 
 def _in_order(phases: dict[str, Phase]) -> dict[str, Phase]:

@@ -132,9 +132,9 @@ class CaptureHooks:
         """Take this process for the one that was configured, of which it is a fork."""
         self.guard.pid = self._pid = self._getpid()
 
-    def add_event(self, name: str, payload: dict[str, str]) -> None:
-        """Keep a custom event of the running test."""
-        self.guard(self.capture.add_event, name, payload)
+    def add_event(self, nodeid: str, name: str, payload: dict[str, str]) -> None:
+        """Keep a custom event of a running test."""
+        self.guard(self.capture.add_event, nodeid, name, payload)
 
     def trace_environment(self) -> dict[str, str]:
         """Return the running test's span as environment variables, empty where it is not nested."""

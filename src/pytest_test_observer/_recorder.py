@@ -14,8 +14,17 @@ import msgspec
 
 from pytest_test_observer._clock import Clock
 from pytest_test_observer._errors import ErrorText, error_text, type_and_message
-from pytest_test_observer._extras import Extras, take
-from pytest_test_observer._gathered import RETRIED, Gathered, Location, just_passed, location_of, times_of, ungrouped
+from pytest_test_observer._extras import Extras, take_from_worker
+from pytest_test_observer._gathered import (
+    RETRIED,
+    Gathered,
+    Location,
+    is_subtest,
+    just_passed,
+    location_of,
+    times_of,
+    ungrouped,
+)
 from pytest_test_observer._naming import MASTER, NO_ALLURE, NO_INNER, Facts, Inner, Key, Naming, Running
 from pytest_test_observer._secrets import SHORTEST_SECRET
 from pytest_test_observer._text import Cover, storable
@@ -46,6 +55,8 @@ class TestsHere(Protocol):
 
     location: ItemLocation | None
     current: Extras
+    heard: Extras
+    unheard: dict[str, list[Extras]]
 
     def extras_for(self, report: pytest.TestReport) -> Extras | None:
         """Return what belongs to a report that is about to be logged, None where the report is from elsewhere."""
@@ -77,7 +88,7 @@ class Recorder:
         self._cover = Cover([secret for secret in secrets if len(secret) >= SHORTEST_SECRET])
         self.shared_fixtures: list[FixtureTimes] = []
         self._running = running
-        self._extras_of: Callable[[pytest.TestReport], Extras | None] = take
+        self._extras_of: Callable[[pytest.TestReport], Extras | None] = take_from_worker
         self._worker_of: Callable[[pytest.TestReport], str] = worker_of
         self._is_plain = naming.is_plain
         self._here: TestsHere | None = None
@@ -88,6 +99,9 @@ class Recorder:
         self._open: dict[Key, Gathered] = {}
         self._ended: dict[str, Key] = {}
         self._uncollected: set[str] = set()
+        self._has_foreign = False
+        self.on_foreign: Callable[[], object] = lambda: None
+        """Called once, at the first report of a test that our hooks were kept away from: ``finished`` matters then."""
 
     def tests_run_here(self, tests: TestsHere) -> None:
         """Expect no worker: the tests run in this process, where ``tests`` knows what reports lack."""
@@ -99,10 +113,11 @@ class Recorder:
         """Take in one report; the attempt's record leaves when this was its last."""
         # Nearly all attempts only pass. As long as nothing else is heard of one, its reports are just kept.
         here = self._here
-        if here is not None and report.location is here.location and just_passed(report):
+        if here is not None and report.location is here.location and just_passed(report) and not here.unheard:
             extras = here.current
             if extras is not self._attempt:
-                self._attempt, self._passed = extras, {}
+                self._attempt = here.heard = extras
+                self._passed = {}
             passed = self._passed
             if passed is not None:
                 when = report.when
@@ -132,32 +147,40 @@ class Recorder:
             gathered = self._latest = self._look_up(report, extras)
         if gathered.is_over:
             return
-        if "context" in report.__dict__:
+        if is_subtest(report):
             gathered.add_subtest(report)
             return
         gathered.add(report, extras)
         is_last = report.when == "teardown" or report.outcome == RETRIED
         if is_last or (gathered.rerun and (extras is None or extras.complete)):
-            self._end(gathered, report, extras)
+            self._end(gathered, extras)
 
     def _look_up(self, report: pytest.TestReport, extras: Extras | None) -> Gathered:
         """Find the attempt that a report belongs to; the reports of a process mostly come one after another."""
-        if extras is not None and self._here is not None:
-            gathered = Gathered(self._cover)  # the extras are those of one attempt, from its first report to its last
-            gathered.extras = extras
-            return gathered
-        if report.when not in PHASES:
+        # those of a test that runs here are its attempt's, from the first report to the last
+        known = extras if self._here is not None else None
+        if known is None and report.when not in PHASES:
             if not _was_interrupted(report):
                 self._on_crash(report)
             return self._over
         key = self._key_of(report, extras)
-        if key == self._ended.get(key.worker):
+        if known is None and key == self._ended.get(key.worker):
             return self._over  # the teardown of an attempt that its rerun report has ended already
         found = self._open.get(key)
-        if found is None:
+        if found is None or (known is not None and found.extras is not known):
             found = self._open[key] = Gathered(self._cover)
-            found.key = key
+            found.key, found.extras = key, known
+        if extras is None and not self._has_foreign:
+            self._has_foreign = True
+            self.on_foreign()
         return found
+
+    def finished(self, nodeid: str) -> None:
+        """Take in that a test is over: plugins that run it elsewhere may report nothing of it but its call."""
+        nodeid = ungrouped(nodeid) if self.grouped else nodeid
+        over = [g for key, g in self._open.items() if key.nodeid == nodeid and g.extras is None and g.is_decided]
+        for gathered in over:
+            self._end(gathered, None)
 
     def _key_of(self, report: pytest.TestReport, extras: Extras | None) -> Key:
         nodeid = ungrouped(report.nodeid) if self.grouped else report.nodeid
@@ -211,14 +234,13 @@ class Recorder:
                 return Running(key, gathered.last_started_phase(), started_ns, location_of(gathered.location))
         return Running(Key(nodeid, worker), "setup", now, location_of(report.location))
 
-    def _end(self, gathered: Gathered, report: pytest.TestReport, extras: Extras | None) -> None:
+    def _end(self, gathered: Gathered, extras: Extras | None) -> None:
         gathered.is_over = True
         key = gathered.key
         if key is None:
-            key = self._key_of(report, extras)
-        else:
-            del self._open[key]
-            self._ended[key.worker] = key
+            return  # what stands for an attempt that is over
+        del self._open[key]
+        self._ended[key.worker] = key
         if gathered.is_ordinary and extras is not None and self._is_ordinary(extras):
             inner = self._inner(extras, extras.phases)
             self._sink(self.naming.ordinary(key.nodeid, key.worker, gathered.location, extras, inner))
@@ -227,8 +249,8 @@ class Recorder:
         verdict = decide(gathered.attempt)
         error_type = _error_type(verdict, extras)
         facts = Facts(
-            start_ns=gathered.started_ns,
-            end_ns=gathered.ended_ns,
+            start_ns=gathered.started_ns or Clock.time_ns(),  # who makes up a report may say nothing of its times
+            end_ns=gathered.ended_ns or Clock.time_ns(),
             location=location_of(gathered.location),
             markers=extras.markers if extras else [],
             error=self._allowed(gathered.error(verdict, error_type)),

@@ -14,11 +14,25 @@ from pytest_test_observer._guard import Guard
 from pytest_test_observer._journal.marks import MASTER_SLOT
 from pytest_test_observer._messages import PREFIX, Outcome, summary, warn
 
+FINISHED_NAME = "test_observer_finished"
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from pytest_test_observer._run import ObservedRun
     from pytest_test_observer._settings import Settings
+
+
+class FinishedHooks:
+    """Says when no more reports of a test will come: registered where some tests run out of reach of our hooks."""
+
+    def __init__(self, guard: Guard, finished: Callable[[str], None]) -> None:
+        self._guard = guard
+        self._finished = finished
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        """See pytest_runtest_logfinish."""
+        self._guard(self._finished, nodeid)
 
 
 class SessionHooks:
@@ -29,7 +43,10 @@ class SessionHooks:
         self._guard = Guard()
         self._pid, self._getpid = self._guard.pid, os.getpid
         self._run = run
-        self._recorder = run.recorder
+        self._recorder = recorder = run.recorder
+        recorder.on_foreign = lambda: config.pluginmanager.register(
+            FinishedHooks(self._guard, recorder.finished), FINISHED_NAME
+        )
         self._settings = settings
         self._collecting_since_ns = 0
         self._begun = False

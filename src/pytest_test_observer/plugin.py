@@ -108,7 +108,7 @@ def record_event(request: pytest.FixtureRequest) -> RecordEvent:
     def record(name: str, payload: Mapping[str, str] | None = None) -> None:
         checked = _checked(name, payload)
         if capture is not None:
-            capture.add_event(name, checked)
+            capture.add_event(request.node.nodeid, name, checked)
 
     return record
 
