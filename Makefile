@@ -54,8 +54,8 @@ faults: $(INSTALLED) ## kill processes and break servers, a hundred times and at
 neighbours: $(INSTALLED) ## run suites beside other plugins, with older and newer versions of pytest and Python
 	$(BIN)/python -m nox --session neighbours -- $(ARGS)
 
-versions: $(INSTALLED) ## run the tests of verdicts, attempts, workers and spans with older and newer versions of pytest and Python
-	$(BIN)/python -m nox --session core -- $(ARGS)
+versions: $(INSTALLED) ## run the tests of verdicts, attempts, workers and spans with older and newer versions of pytest and Python, others with the lowest of all dependencies
+	$(BIN)/python -m nox --session core lowest -- $(ARGS)
 
 realworld: $(INSTALLED) ## run suites of other projects from PyPI, with the plugin and without
 	$(BIN)/python -m bench.realworld $(ARGS)

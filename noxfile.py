@@ -40,6 +40,24 @@ CORE = (
 )
 # Not with pytest 7: pytest-asyncio for it leaves sockets of its loops open, and warnings are errors in that suite.
 CORE_FROM_8 = ("test_nest",)
+# What uses a dependency of ours, or might use what Python has only since 3.11.
+USES_OTHERS = (
+    "clickhouse",
+    "test_allure_meta.py",
+    "test_cli.py",
+    "test_doctor.py",
+    "test_exporter.py",
+    "test_fallback.py",
+    "test_first_light.py",
+    "test_otlp_delivery.py",
+    "test_otlp_destination.py",
+    "test_reading.py",
+    "test_replay.py",
+    "test_replay_lanes.py",
+    "test_report.py",
+    "test_schema.py",
+    "test_spans.py",
+)
 
 
 @nox.session
@@ -56,6 +74,23 @@ def core(session: nox.Session, pytest: str) -> None:
     names = CORE if pytest == "7" else CORE + CORE_FROM_8
     tests = session.posargs or [f"tests/{name}.py" for name in names]
     run(session, pytest, "--dist=loadfile", *tests, without=("pytest-randomly",))
+
+
+@nox.session(python=PYTHONS[0])
+def lowest(session: nox.Session) -> None:
+    """Run tests in an environment with the lowest versions of what we depend on; pytest has its own sessions."""
+    project = nox.project.load_toml("pyproject.toml")["project"]
+    extras = project["optional-dependencies"]
+    # of a package that is named twice the last bound counts
+    wanted = [*project["dependencies"], *extras["embedded"], *extras["allure"]]
+    bounds = dict(requirement.split(">=") for requirement in wanted)
+    pins = [f"{name}=={version}" for name, version in bounds.items() if name not in ("pytest", "pluggy")]
+    session.install("--require-hashes", "--no-deps", "-r", "requirements-dev.txt")
+    session.run_install("uv", "pip", "uninstall", "chdb", "chdb-core", silent=True)  # versions share files
+    session.install("--compile-bytecode", *pins)
+    session.install("--no-deps", "--reinstall-package", "pytest-test-observer", ".")
+    tests = session.posargs or [f"tests/{name}" for name in USES_OTHERS]
+    session.run("python", "-m", "pytest", "-q", "-n2", *tests)
 
 
 def run(session: nox.Session, pytest: str, *tests: str, without: tuple[str, ...] = ()) -> None:

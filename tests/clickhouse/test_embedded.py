@@ -177,3 +177,11 @@ def test_without_the_engine_the_message_says_what_to_install(tmp_path: Path, mon
     reply = ClickHouseDestination(embedded(tmp_path / "db")).prepare()
     assert (reply.answer, reply.fatal) == (Answer.UNAVAILABLE, True)
     assert "pip install 'pytest-test-observer[embedded]'" in reply.message
+
+
+def test_a_client_that_knows_of_no_engine_is_to_be_updated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "clickhouse_connect.driver._chdbclient", None)
+    reply = ClickHouseDestination(embedded(tmp_path)).prepare()
+    assert (reply.answer, reply.fatal) == (Answer.UNAVAILABLE, True)
+    assert "_chdbclient" in reply.message
+    assert "pip install -U 'pytest-test-observer[embedded]'" in reply.message

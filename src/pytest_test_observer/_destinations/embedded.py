@@ -22,6 +22,7 @@ __all__ = ["IN_MEMORY", "EmbeddedError", "check_installed", "opened"]
 
 IN_MEMORY = "memory"
 INSTALL_HINT = "the embedded engine is not installed: pip install 'pytest-test-observer[embedded]'"
+_UPDATE_HINT = "the embedded engine cannot be loaded ({}): pip install -U 'pytest-test-observer[embedded]'"
 
 # Inside the directory: a directory that can hold the database can hold the file, its parent perhaps not.
 _LOCK_NAME = ".pytest-test-observer.lock"
@@ -173,11 +174,12 @@ def check_installed() -> None:
 
 def load_engine() -> None:
     """Import the engine and its client, which takes a second and 220 MB; raises ``EmbeddedError``."""
+    check_installed()
     try:
         import chdb  # noqa: F401, PLC0415 (220 MB, loaded only where it is used)
         import clickhouse_connect.driver._chdbclient  # noqa: F401, PLC0415 (loaded only where it is used)
-    except ImportError as error:
-        raise EmbeddedError(INSTALL_HINT, fatal=True) from error
+    except ImportError as error:  # mostly a clickhouse-connect that knows of no engine yet
+        raise EmbeddedError(_UPDATE_HINT.format(error), fatal=True) from error
 
 
 def _connect(directory: str | None) -> Client:
@@ -187,8 +189,6 @@ def _connect(directory: str | None) -> Client:
 
     try:
         return clickhouse_connect.get_client(interface="chdb", path=directory)
-    except ImportError as error:
-        raise EmbeddedError(INSTALL_HINT, fatal=True) from error
     except (ClickHouseError, RuntimeError) as error:
         raise EmbeddedError(
             f"the embedded engine cannot open {directory or 'a database in memory'}: {_cause(error)}",
@@ -198,6 +198,4 @@ def _connect(directory: str | None) -> Client:
 
 def _cause(error: Exception) -> str:
     text = " ".join(str(error).split())
-    if "Unrecognized" in text:
-        return "clickhouse-connect is older than 1.0; " + INSTALL_HINT
     return text.rpartition("DB::Exception: ")[2][:200]
