@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,7 @@ from tests.kit import Observed, Workbench
 from tests.servers.fixtures import clickhouse_server, controllable_clickhouse, database, query
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.servers.client import ClickHouse
@@ -23,6 +25,17 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda _number, _frame: None)
 
 __all__ = ["clickhouse_server", "controllable_clickhouse", "database", "query"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let commands that run in this process find nothing in the temporary directory that others have kept there.
+
+    A replay without paths would send it to a database of the tests, and delete it.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("tmp")))
+        yield
 
 
 @pytest.fixture

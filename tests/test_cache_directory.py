@@ -133,7 +133,7 @@ print(JournalWriter.create(os.environ, "run").files.directory)
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root has directories of others")
 def test_directories_of_somebody_else_are_left_alone(bench: Workbench) -> None:
-    with tempfile.TemporaryDirectory() as place:  # that of the tests is closed to nobody
+    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR", "/tmp")) as place:  # ours is closed to nobody
         os.chmod(place, 0o755)
         cache, temporary = Path(place, "cache"), Path(place, "tmp")
         theirs = cache / "pytest-test-observer", temporary / f"pytest-test-observer-{NOBODY}"

@@ -141,7 +141,7 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Slow:
         at_once = {span.span_id for span in receiver.spans}
         receiver.delay(0)
         if bench.buffered(""):
-            command = [sys.executable, "-m", "pytest_test_observer.replay", flag]
+            command = [sys.executable, "-m", "pytest_test_observer.replay", flag, str(bench.buffers)]
             subprocess.run(command, env=bench.environment(), stdout=subprocess.DEVNULL, check=True)
         assert bench.buffered("") == []
         return Slow(run, at_once, receiver.spans)

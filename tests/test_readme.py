@@ -55,7 +55,9 @@ class Reader:
         self._observed = observed
         self._bench = observed.bench
         (self._bench.suite / "pytest.ini").unlink()
-        self._environment = self._bench.environment()
+        temporary = self._bench.suite.parent / "tmp"  # what others kept in theirs would be replayed as well
+        temporary.mkdir()
+        self._environment = self._bench.environment({"TMPDIR": str(temporary)})
 
     def save(self, block: Block) -> None:
         """Write a file that the README shows; its first line is its name."""
