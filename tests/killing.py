@@ -121,7 +121,7 @@ def replay(observed: Observed) -> subprocess.CompletedProcess[str]:
     """Send what is on disk to the server of ``observed``."""
     return subprocess.run(
         [sys.executable, "-m", "pytest_test_observer.replay", *observed.flags],
-        env=observed.bench.environment(observed.env),
+        env=observed.bench.environment({**observed.env, "TMPDIR": str(observed.bench.suite.parent)}),
         capture_output=True,
         text=True,
         check=False,
