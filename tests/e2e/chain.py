@@ -102,7 +102,7 @@ def run_replay(bench: Workbench, flags: list[str], env: dict[str, str] | None = 
     """Replay what runs have left, in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "pytest_test_observer.replay", *flags],
-        env=bench.environment(env),
+        env=bench.environment({**(env or {}), "TMPDIR": str(bench.suite.parent)}),
         capture_output=True,
         text=True,
         check=False,
